@@ -1,0 +1,1 @@
+"""Requests and replies over sealed sessions: asked once, answered once, or failed by a deadline."""

@@ -1,0 +1,1 @@
+"""The laptop side: a FUSE file system in front of a remote one."""

@@ -1,0 +1,163 @@
+"""What an agent answers: one struct a shape, or `Failure`.
+
+The one rule: a reply to a changing operation carries what the file looks like afterwards, so nobody must ask.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from schema.attributes import FileMetadata, VolumeStatistics
+from schema.limits import MAX_PAGE_ENTRIES, MAX_XATTR_VALUE
+from schema.paths import Name
+from schema.requests import Count, LinkTarget, LockMode, U32, U64
+
+_Text = Annotated[str, msgspec.Meta(max_length=1024)]
+
+
+class ReplyBody(msgspec.Struct, frozen=True, array_like=True):
+    """Base of all replies."""
+
+
+class Failure(ReplyBody, frozen=True, tag=0):
+    """The operation was not done: a code of `failure_codes`, and a sentence for people."""
+
+    code: Annotated[str, msgspec.Meta(max_length=32)]
+    message: _Text = ""
+
+
+class Done(ReplyBody, frozen=True, tag=1):
+    """It is done and there is nothing to say."""
+
+
+class Attached(ReplyBody, frozen=True, tag=2):
+    """Who the agent is: the ids it acts under, whether it preserves the caller's, whether `path` is read-only.
+
+    `boot` is a random number made when the agent started: handles of another boot are gone.
+    """
+
+    boot: U64
+    uid: U32
+    gid: U32
+    preserves_identity: bool
+    read_only: bool
+    metadata: FileMetadata
+
+
+class Metadata(ReplyBody, frozen=True, tag=3):
+    """The attributes of the file."""
+
+    metadata: FileMetadata
+
+
+class DirectoryEntry(msgspec.Struct, frozen=True, array_like=True):
+    """A name, its inode and type bits (S_IFMT of st_mode), and where they were asked for its attributes."""
+
+    name: Name
+    inode: U64
+    type: U32
+    metadata: FileMetadata | None = None
+
+
+class DirectoryPage(ReplyBody, frozen=True, tag=4):
+    """Entries in byte order of their names; `complete` when no name comes after them."""
+
+    entries: Annotated[tuple[DirectoryEntry, ...], msgspec.Meta(max_length=MAX_PAGE_ENTRIES)]
+    complete: bool
+
+
+class OpenedFile(ReplyBody, frozen=True, tag=5):
+    """A handle, never 0, good until it is closed or the agent restarts; `data` as `OpenFile.first_bytes` asked."""
+
+    handle: Annotated[int, msgspec.Meta(ge=1)]
+    metadata: FileMetadata
+    data: memoryview = memoryview(b"")
+
+
+class FileData(ReplyBody, frozen=True, tag=6):
+    """Bytes of a file."""
+
+    data: memoryview
+
+
+class Written(ReplyBody, frozen=True, tag=7):
+    """How many bytes were written, all of them unless the disk was full half way, and the attributes afterwards."""
+
+    size: Count
+    metadata: FileMetadata
+
+
+class SymlinkTarget(ReplyBody, frozen=True, tag=8):
+    """What a symbolic link says, as stored."""
+
+    target: LinkTarget
+
+
+class Volume(ReplyBody, frozen=True, tag=9):
+    """The state of a file system."""
+
+    statistics: VolumeStatistics
+
+
+class XattrValue(ReplyBody, frozen=True, tag=10):
+    """The value of one extended attribute."""
+
+    value: Annotated[bytes, msgspec.Meta(max_length=MAX_XATTR_VALUE)]
+
+
+class XattrNames(ReplyBody, frozen=True, tag=11):
+    """Names of extended attributes; XATTR_LIST_MAX bounds them together."""
+
+    names: Annotated[
+        tuple[Annotated[bytes, msgspec.Meta(min_length=1, max_length=255)], ...], msgspec.Meta(max_length=65_536)
+    ]
+
+
+class LockState(ReplyBody, frozen=True, tag=12):
+    """The first lock that stands in the way; `mode` UNLOCK when none does. `pid` 0 when the holder is not known here."""
+
+    mode: LockMode
+    start: Count = 0
+    length: Count = 0
+    pid: U32 = 0
+
+
+class Copied(ReplyBody, frozen=True, tag=13):
+    """Bytes copied, 0 at the end of the source; and the target's attributes."""
+
+    size: Count
+    metadata: FileMetadata
+
+
+class Position(ReplyBody, frozen=True, tag=14):
+    """An offset in a file."""
+
+    offset: Count
+
+
+AnyReply = (
+    Failure
+    | Done
+    | Attached
+    | Metadata
+    | DirectoryPage
+    | OpenedFile
+    | FileData
+    | Written
+    | SymlinkTarget
+    | Volume
+    | XattrValue
+    | XattrNames
+    | LockState
+    | Copied
+    | Position
+)
+
+
+class Reply(msgspec.Struct, frozen=True, array_like=True):
+    """The answer to the request numbered `id`."""
+
+    id: U64
+    body: AnyReply
