@@ -17,3 +17,27 @@ class OperationFailed(PeerError):
         super().__init__(f"{code}: {message}" if message else code)
         self.code = code
         self.message = message
+
+
+class SessionError(PeerError):
+    """Something end to end was refused; the message that was refused changed nothing."""
+
+
+class AuthenticationFailed(SessionError):
+    """A ciphertext that its key, nonce and associated data do not authenticate."""
+
+
+class HandshakeRefused(SessionError):
+    """A handshake message that is malformed, forged, or from someone who may not shake hands."""
+
+
+class FrameRefused(SessionError):
+    """A sealed body that is forged, repeated, or too late for its session."""
+
+
+class UnknownSession(SessionError):
+    """An index that names no live session here: the initiator is to shake hands again."""
+
+
+class SessionExhausted(SessionError):
+    """A key that has sealed all that it may: shake hands again before sending more."""
