@@ -55,6 +55,15 @@ def test_every_order_within_the_window_is_accepted_once() -> None:
     assert not any(window.accept(counter) for counter in range(3 * WINDOW))
 
 
+@pytest.mark.parametrize("oldest", range(130))
+def test_the_oldest_counter_in_the_window_is_still_known(oldest: int) -> None:
+    # The newest and the oldest lie in two different blocks, which must not share a place in the ring.
+    window = ReplayWindow()
+    assert window.accept(oldest)
+    assert window.accept(oldest + WINDOW - 1)
+    assert not window.accept(oldest)
+
+
 @pytest.mark.parametrize("far", [2**32, 2**62, 2**64 - 1])
 def test_a_leap_forgets_all_that_lies_behind(far: int) -> None:
     window = ReplayWindow()

@@ -72,6 +72,14 @@ def test_a_forgery_is_refused_and_moves_no_window(pair: Pair) -> None:
     assert theirs.open(counter, sealed, 0.0) == b"body"
 
 
+def test_a_repeat_is_refused_before_it_costs_a_decryption(pair: Pair) -> None:
+    ours, theirs = pair
+    counter, sealed = ours.seal(b"body")
+    theirs.open(counter, sealed, 0.0)
+    with pytest.raises(FrameRefused, match="seen before"):
+        theirs.open(counter, bytes(len(sealed)), 0.0)
+
+
 @pytest.mark.parametrize("counter", [-1, 2**62, 2**64 - 1, 2**64])
 def test_a_counter_out_of_range_is_refused(pair: Pair, counter: int) -> None:
     with pytest.raises(FrameRefused, match="out of range"):
