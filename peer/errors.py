@@ -41,3 +41,23 @@ class UnknownSession(SessionError):
 
 class SessionExhausted(SessionError):
     """A key that has sealed all that it may: shake hands again before sending more."""
+
+
+class LinkError(PeerError):
+    """The broker cannot be used: not reached, or it does not take us; the message says which and what to do."""
+
+
+class KeyRefused(PeerError):
+    """A key file that is missing, exposed, or not this peer's."""
+
+
+class CertificateRefused(PeerError):
+    """A certificate that cannot be read or written, or that contradicts what is pinned."""
+
+
+class UnknownPeer(HandshakeRefused):
+    """A peer that no trusted certificate names."""
+
+
+class KeyChanged(HandshakeRefused):
+    """A peer shows another identity key than the one that is pinned for it; the message has both fingerprints."""

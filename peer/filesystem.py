@@ -50,6 +50,7 @@ from schema.requests import (
     FlushFile,
     GetMetadata,
     GetXattr,
+    KeepAlive,
     ListDir,
     ListXattrs,
     LockFile,
@@ -223,7 +224,7 @@ class Decorator(PerformedFileSystem):
 _METHODS: Final = {
     request: re.sub(r"(?<!^)(?=[A-Z])", "_", request.__name__).lower()
     for request in get_args(AnyRequest)
-    if request is not Cancel
+    if request not in (Cancel, KeepAlive)
 }
 
 

@@ -12,19 +12,34 @@ import msgspec
 
 from schema.limits import MAX_BODY
 from schema.replies import Reply
-from schema.requests import Request
+from schema.requests import U64, Request
 
 
 T = TypeVar("T", Request, Reply)
 
 
+class _Head(msgspec.Struct, frozen=True, array_like=True):
+    """What every message begins with; the rest is skipped over."""
+
+    id: U64
+
+
 class CodecError(ValueError):
-    """A body that is not one of ours; the message says where it goes wrong, not what it held."""
+    """A body that is not one of ours; the message says where it goes wrong, not what it held.
+
+    `id` is the number of the request or reply where at least that could be read, else None: whoever waits for it can
+    be told.
+    """
+
+    def __init__(self, message: str, number: int | None = None) -> None:
+        super().__init__(message)
+        self.id = number
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _requests: Final = msgspec.msgpack.Decoder(Request)
 _replies: Final = msgspec.msgpack.Decoder(Reply)
+_heads: Final = msgspec.msgpack.Decoder(_Head)
 
 
 def encode_into(message: Request | Reply, buffer: bytearray, offset: int) -> None:
@@ -53,4 +68,11 @@ def _decode(decoder: msgspec.msgpack.Decoder[T], body: bytes | bytearray | memor
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise CodecError(f"malformed body: {error}") from error
+        raise CodecError(f"malformed body: {error}", _number(body)) from error
+
+
+def _number(body: bytes | bytearray | memoryview) -> int | None:
+    try:
+        return _heads.decode(body).id
+    except (msgspec.DecodeError, RecursionError):
+        return None

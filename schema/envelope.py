@@ -46,6 +46,9 @@ class Kind(enum.IntEnum):
     UNKNOWN_SESSION = 4
     """The receiver of a SEALED body knows no such session; `session` and `counter` repeat what it got. A hint: it is
     not authenticated, so a peer answers it by a new handshake and by nothing worse."""
+    REFUSED = 5
+    """The agent takes no handshake from this client; `session` is the initiator's index, the body a
+    `session_messages.Refusal`. Not authenticated either."""
 
 
 class Header(msgspec.Struct, frozen=True):

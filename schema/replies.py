@@ -69,10 +69,15 @@ class DirectoryPage(ReplyBody, frozen=True, tag=4):
 
 
 class OpenedFile(ReplyBody, frozen=True, tag=5):
-    """A handle, never 0, good until it is closed or the agent restarts; `data` as `OpenFile.first_bytes` asked."""
+    """A handle, never 0, good until it is closed or the agent restarts; `data` as `OpenFile.first_bytes` asked.
+
+    `generation` tells a file from a later one that got the same inode number (FS_IOC_GETVERSION of ioctl_iflags(2)); 0
+    where the file system does not say.
+    """
 
     handle: Annotated[int, msgspec.Meta(ge=1)]
     metadata: FileMetadata
+    generation: U64 = 0
     data: memoryview = memoryview(b"")
 
 

@@ -294,6 +294,10 @@ class Cancel(RequestBody, frozen=True, tag=31):
     request: U64
 
 
+class KeepAlive(RequestBody, frozen=True, tag=32):
+    """The client is there, and wants its open files and locks kept. Answered by `Done`."""
+
+
 AnyRequest = (
     Attach
     | GetMetadata
@@ -326,6 +330,7 @@ AnyRequest = (
     | CopyRange
     | SeekData
     | Cancel
+    | KeepAlive
 )
 
 

@@ -26,8 +26,10 @@ class SettingsError(ValueError):
 def read_settings(path: Path, settings: type[T]) -> T:
     """Read the TOML file `path` into the msgspec struct type `settings`.
 
-    Structs should be declared with ``forbid_unknown_fields=True`` so that a misspelt key is found. Raises
-    `SettingsError` for a file that is missing or unreadable, for bad TOML, an unknown key or a wrong type.
+    Structs should be declared with ``forbid_unknown_fields=True`` so that a misspelt key is found. A field of type
+    `Path` becomes absolute: ``~`` is the home directory and a relative path counts from the directory of the settings
+    file. Raises `SettingsError` for a file that is missing or unreadable, for bad TOML, an unknown key or a wrong
+    type.
     """
     try:
         text = path.read_bytes().decode("utf-8")
@@ -42,9 +44,26 @@ def read_settings(path: Path, settings: type[T]) -> T:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: not valid TOML: {error}") from error
     try:
-        return msgspec.convert(document, settings)
+        return msgspec.convert(document, settings, dec_hook=_PathDecoder(path.absolute().parent))
     except msgspec.ValidationError as error:
         raise SettingsError(f"{path}: {_explain(str(error), settings)}") from error
+
+
+class _PathDecoder:
+    """What msgspec asks for the types that it does not know: paths, which count from `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def __call__(self, wanted: type[Any], value: Any) -> Path:
+        if wanted is not Path:
+            raise NotImplementedError(f"settings have no fields of type {wanted.__name__}")
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise ValueError("Expected a path")
+        try:
+            return self._directory / Path(value).expanduser()
+        except RuntimeError as error:
+            raise ValueError(f"{value!r} begins with a home directory that is not known") from error
 
 
 def _explain(complaint: str, settings: type[Any]) -> str:
@@ -66,7 +85,7 @@ def _steps(path: str | None) -> list[str | int]:
     """``$.client.mount_points[0]`` as ``["client", "mount_points", 0]``."""
     steps: list[str | int] = []
     for name, index in re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", path or ""):
-        steps.append(name if name else (int(index) if index.isdigit() else 0))
+        steps.append(name or (int(index) if index.isdigit() else 0))
     return steps
 
 

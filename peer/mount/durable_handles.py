@@ -1,0 +1,148 @@
+"""Open files that survive an agent's restart: opened again by path, proved to be the same, their locks taken again.
+
+The one rule: a handle reads and writes the file that it was opened on or fails with ESTALE; never another file that
+took its name.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+
+from peer.errors import OperationFailed
+from peer.filesystem import Decorator, FileSystem
+from peer.mount.open_handles import OpenHandle, OpenHandles, identity_of, locked
+from schema.failure_codes import STALE_HANDLE
+from schema.replies import Copied, Done, OpenedFile
+from schema.requests import (
+    AnyRequest,
+    Caller,
+    CloseFile,
+    CopyRange,
+    CreateFile,
+    DeleteFile,
+    LockFile,
+    OpenFile,
+    RenamePath,
+)
+
+R = TypeVar("R")
+
+_EXCHANGE = 2
+_GONE = frozenset({"ENOENT", "ENOTDIR", "ELOOP"})
+
+
+class DurableHandles(Decorator):
+    """A `FileSystem` whose handles outlive those of the one inside, which may answer STALE_HANDLE at any time."""
+
+    def __init__(self, inner: FileSystem) -> None:
+        super().__init__(inner)
+        self._handles = OpenHandles()
+
+    def open_file(self, request: OpenFile, caller: Caller) -> OpenedFile:
+        """See `FileSystem`."""
+        return self._opened(request, caller, self.inner.open_file(request, caller))
+
+    def create_file(self, request: CreateFile, caller: Caller) -> OpenedFile:
+        """See `FileSystem`."""
+        return self._opened(request, caller, self.inner.create_file(request, caller))
+
+    def close_file(self, request: CloseFile, caller: Caller) -> Done:
+        """See `FileSystem`. An agent that forgot the handle has closed it already."""
+        handle = self._handles.remove(request.handle)
+        if handle is None:
+            return Done()
+        try:
+            return self.inner.close_file(CloseFile(handle.agent_handle), caller)
+        except OperationFailed as failure:
+            if failure.code != STALE_HANDLE:
+                raise
+            return Done()
+
+    def lock_file(self, request: LockFile, caller: Caller) -> Done:
+        """See `FileSystem`."""
+        answer = self._perform(request, caller, Done)
+        handle = self._handles.get(request.handle)
+        if handle is not None:
+            with handle.mutex:
+                handle.locks = locked(handle.locks, request)
+        return answer
+
+    def copy_range(self, request: CopyRange, caller: Caller) -> Copied:
+        """See `FileSystem`. Two handles, either of which may be stale."""
+        target = self._known(request.target)
+        for _ in range(2):
+            agent_target = target.agent_handle
+            try:
+                return self._perform(msgspec.structs.replace(request, target=agent_target), caller, Copied)
+            except OperationFailed as failure:
+                if failure.code != STALE_HANDLE:
+                    raise
+                self._reopen(target, agent_target)
+        raise OperationFailed("ESTALE", "the target of a copy cannot be opened again")
+
+    def rename_path(self, request: RenamePath, caller: Caller) -> Done:
+        """See `FileSystem`."""
+        answer = self.inner.rename_path(request, caller)
+        self._handles.renamed(request.source, request.destination, exchanged=bool(request.flags & _EXCHANGE))
+        return answer
+
+    def delete_file(self, request: DeleteFile, caller: Caller) -> Done:
+        """See `FileSystem`."""
+        answer = self.inner.delete_file(request, caller)
+        self._handles.deleted(request.path)
+        return answer
+
+    def _opened(self, request: OpenFile | CreateFile, caller: Caller, opened: OpenedFile) -> OpenedFile:
+        return msgspec.structs.replace(opened, handle=self._handles.add(request, caller, opened))
+
+    def _perform(self, request: AnyRequest, caller: Caller, reply: type[R]) -> R:
+        number: int = getattr(request, "handle", 0)
+        if not number:
+            return super()._perform(request, caller, reply)
+        handle = self._known(number)
+        agent_handle = handle.agent_handle
+        try:
+            return super()._perform(_with_handle(request, agent_handle), caller, reply)
+        except OperationFailed as failure:
+            if failure.code != STALE_HANDLE:
+                raise
+        self._reopen(handle, agent_handle)
+        return super()._perform(_with_handle(request, handle.agent_handle), caller, reply)
+
+    def _known(self, number: int) -> OpenHandle:
+        handle = self._handles.get(number)
+        if handle is None:
+            raise OperationFailed("EBADF", f"no open file has the handle {number}")
+        return handle
+
+    def _reopen(self, handle: OpenHandle, stale: int) -> None:
+        with handle.mutex:
+            if handle.agent_handle != stale:
+                return
+            if handle.path is None:
+                raise OperationFailed("ESTALE", "the agent restarted, and the open file has no name any more")
+            try:
+                opened = self.inner.open_file(OpenFile(handle.path, handle.flags), handle.caller)
+            except OperationFailed as failure:
+                if failure.code in _GONE:
+                    raise OperationFailed("ESTALE", "the agent restarted, and the open file is gone") from failure
+                raise
+            if identity_of(opened) != handle.identity:
+                self.inner.close_file(CloseFile(opened.handle), handle.caller)
+                raise OperationFailed("ESTALE", "the agent restarted, and another file has the open file's name")
+            self._lock_again(handle, opened.handle)
+            handle.agent_handle = opened.handle
+
+    def _lock_again(self, handle: OpenHandle, agent_handle: int) -> None:
+        try:
+            for lock in handle.locks:
+                self.inner.lock_file(msgspec.structs.replace(lock, handle=agent_handle, wait_ms=0), handle.caller)
+        except OperationFailed as failure:
+            self.inner.close_file(CloseFile(agent_handle), handle.caller)
+            raise OperationFailed("ESTALE", "the agent restarted, and somebody else took a lock meanwhile") from failure
+
+
+def _with_handle(request: AnyRequest, handle: int) -> AnyRequest:
+    return msgspec.structs.replace(request, handle=handle)
