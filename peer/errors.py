@@ -55,9 +55,13 @@ class CertificateRefused(PeerError):
     """A certificate that cannot be read or written, or that contradicts what is pinned."""
 
 
-class UnknownPeer(HandshakeRefused):
+class UnknownPeer(PeerError):
     """A peer that no trusted certificate names."""
 
 
-class KeyChanged(HandshakeRefused):
-    """A peer shows another identity key than the one that is pinned for it; the message has both fingerprints."""
+class UnknownClient(HandshakeRefused):
+    """The agent trusts no client of that id."""
+
+
+class ClientKeyChanged(HandshakeRefused):
+    """A client shows another identity key than the one that is pinned for it; the message has both fingerprints."""

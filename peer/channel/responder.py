@@ -17,7 +17,7 @@ from typing import Final, NamedTuple, Protocol
 
 from peer.channel.packing import Padding, pack, unpack
 from peer.channel.reply_cache import ReplyCache, Verdict
-from peer.errors import HandshakeRefused, KeyChanged, SessionError, UnknownPeer, UnknownSession
+from peer.errors import ClientKeyChanged, HandshakeRefused, SessionError, UnknownClient, UnknownSession
 from peer.link.request_link import RequestLink
 from peer.session.responder import Responder as Sessions
 from peer.session.session import Session
@@ -281,8 +281,8 @@ class _ReplyTo:
 
 
 def _refusal_code(error: HandshakeRefused) -> RefusalCode:
-    if isinstance(error, UnknownPeer):
+    if isinstance(error, UnknownClient):
         return RefusalCode.UNKNOWN_CLIENT
-    if isinstance(error, KeyChanged):
+    if isinstance(error, ClientKeyChanged):
         return RefusalCode.KEY_CHANGED
     return RefusalCode.UNDECIPHERABLE
