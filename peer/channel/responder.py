@@ -69,6 +69,16 @@ class Handler(Protocol):
         """The client instance is no more: close its files, drop its locks and its waits."""
 
 
+class Rights(Protocol):
+    """Which clients an agent serves, by their identity keys; they may change at any time."""
+
+    def refresh(self, now: float) -> object:
+        """Look whether they changed."""
+
+    def identify(self, peer: str, static_key: bytes) -> None:
+        """Raise `HandshakeRefused` unless `peer` owns that key and is served."""
+
+
 @dataclass(slots=True)
 class _Client:
     replies: ReplyCache = field(default_factory=ReplyCache)
@@ -88,8 +98,8 @@ class Quotas:
 class Responder:
     """The agent's end of the channel; it is its link's `Receiver`.
 
-    `trusted(peer, key)` says whether a client's right still holds; it is asked every second, so that a right that is
-    withdrawn ends live sessions too.
+    `rights` is asked every second whether each client's right still holds, so that one that is withdrawn ends live
+    sessions too.
     """
 
     def __init__(
@@ -99,7 +109,7 @@ class Responder:
         handler: Handler,
         *,
         fingerprint: str,
-        trusted: Callable[[str, bytes], bool],
+        rights: Rights,
         quotas: Quotas,
         padding: Padding = Padding.NONE,
     ) -> None:
@@ -107,7 +117,7 @@ class Responder:
         self._sessions = sessions
         self._handler = handler
         self._fingerprint = fingerprint
-        self._trusted = trusted
+        self._rights = rights
         self._quotas = quotas
         self._padding = padding
         self._pool = ThreadPoolExecutor(quotas.threads, thread_name_prefix="operation")
@@ -157,7 +167,8 @@ class Responder:
         if now < self._next_upkeep:
             return
         self._next_upkeep = now + _UPKEEP
-        dropped = self._sessions.forget_unless(lambda session: self._trusted(session.peer_id, session.remote_static))
+        self._rights.refresh(now)
+        dropped = self._sessions.forget_unless(self._still_trusted)
         if dropped:
             _log.warning("ended %d sessions of clients that are no longer trusted", dropped)
         self._sessions.expire(now)
@@ -168,6 +179,13 @@ class Responder:
         for key in gone:
             _log.info("%s/%016x has been silent for %.0f s: closing its files", key.peer, key.instance, LEASE)
             self._pool.submit(self._handler.client_gone, key)
+
+    def _still_trusted(self, session: Session) -> bool:
+        try:
+            self._rights.identify(session.peer_id, session.remote_static)
+        except HandshakeRefused:
+            return False
+        return True
 
     # --- on the pool -----------------------------------------------------------------------------------------------
 
