@@ -25,6 +25,7 @@ from peer.session.responder import Responder as Sessions
 from schema.envelope import Address
 from schema.identity import PeerId, fingerprint
 from schema.limits import PROTOCOL_VERSION
+from schema.requests import AnyRequest
 
 SOFTWARE: Final = "remotefs"
 
@@ -55,7 +56,7 @@ def open_requester(
     instance: int,
     patience: Patience,
     padding: Padding,
-    abandoned: Callable[[], bool],
+    abandoned: Callable[[AnyRequest], bool],
 ) -> Requester:
     """The client's end of a channel to `agent`, whose pinned identity key is `agent_key`; the link is started."""
     initiator = Initiator(

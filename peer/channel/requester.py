@@ -70,7 +70,7 @@ class Patience:
 class Requester:
     """The client's end of the channel; it is its link's `Receiver`.
 
-    `abandoned()` is asked now and then on the calling thread whether the process that waits there was killed.
+    `abandoned(request)` is asked now and then on the calling thread whether whoever waits there has given up.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Requester:
         agent: Address,
         *,
         patience: Patience,
-        abandoned: Callable[[], bool] = lambda: False,
+        abandoned: Callable[[AnyRequest], bool] = lambda _: False,
     ) -> None:
         self._link = link
         self._core = core
@@ -120,7 +120,7 @@ class Requester:
                 raise OperationFailed(
                     "ETIMEDOUT", f"no answer from {self._agent.peer} in time. {self.trouble}".rstrip()
                 )
-            if self._abandoned():
+            if self._abandoned(body):
                 self._give_up(pending)
                 raise OperationFailed("EINTR", "the calling process was interrupted")
         answer = pending.answer
