@@ -1,0 +1,82 @@
+"""The file systems that the suite runs on: a name and a factory each.
+
+The one rule: a factory gives an empty directory of a file system that is its own, and takes everything down after.
+To add one, write a factory and enter it in `IMPLEMENTATIONS`; what it cannot do by its nature goes into `lacks`.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from peer.filesystem import FileSystem
+from tests.conformance import libc
+from tests.conformance.memory_filesystem import memory_filesystem
+from tests.conformance.posix_filesystem import posix_filesystem
+
+ELSEWHERE: Final = "REMOTEFS_CONFORMANCE_DIRECTORY"
+"""Names a directory, on a mount perhaps, on which the suite then runs as well, as `mounted`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A file system under test, the directory in it to work in, and features that it does not have.
+
+    `lacks` may hold ``xattrs``, ``chown``, ``fallocate``, ``holes`` and ``long_paths``.
+    """
+
+    filesystem: FileSystem
+    root: tuple[bytes, ...] = ()
+    lacks: frozenset[str] = field(default=frozenset())
+
+
+Factory = Callable[[Path], AbstractContextManager[Subject]]
+"""Takes an empty local directory of the test's own, for whoever needs one."""
+
+
+@contextmanager
+def _memory(directory: Path) -> Iterator[Subject]:
+    yield Subject(memory_filesystem())
+
+
+@contextmanager
+def _posix(directory: Path) -> Iterator[Subject]:
+    yield Subject(posix_filesystem(str(directory)), lacks=_lacking(directory))
+
+
+@contextmanager
+def _mounted(directory: Path) -> Iterator[Subject]:
+    with tempfile.TemporaryDirectory(dir=os.environ[ELSEWHERE]) as below:
+        yield Subject(posix_filesystem(below), lacks=_lacking(Path(below)))
+
+
+def _lacking(directory: Path) -> frozenset[str]:
+    """What the local file system of `directory` does not offer, by trying."""
+    lacks = set()
+    if os.getuid() != 0:
+        lacks.add("chown")
+    probe = directory / "probe"
+    with probe.open("wb") as file:
+        try:
+            os.setxattr(file.fileno(), b"user.probe", b"")
+        except OSError:
+            lacks.add("xattrs")
+        file.truncate(2**20)
+        if os.fstat(file.fileno()).st_blocks * 512 >= 2**20:
+            lacks.add("holes")
+        try:
+            libc.fallocate(file.fileno(), 3, 0, 4096)
+        except OSError:
+            lacks.add("fallocate")
+    probe.unlink()
+    return frozenset(lacks)
+
+
+IMPLEMENTATIONS: Final[dict[str, Factory]] = {"memory": _memory, "posix": _posix}
+if ELSEWHERE in os.environ:
+    IMPLEMENTATIONS["mounted"] = _mounted

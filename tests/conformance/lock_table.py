@@ -1,0 +1,68 @@
+"""Locks on the bytes of one file as pure data: POSIX record locks by owner, flock(2) by open file.
+
+The one rule: two owners never hold overlapping locks of which one is exclusive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from schema.requests import LockMode
+
+END_OF_FILE: Final = 2**63
+"""The exclusive end of a lock that reaches as far as a file can grow."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLock:
+    """Bytes `start` to `end` (exclusive) held by `owner`, shared or exclusively."""
+
+    owner: int
+    mode: LockMode
+    start: int
+    end: int
+
+
+class LockTable:
+    """The locks of one kind on one file; flock(2) is the case where every range is the whole file."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held: list[HeldLock] = []
+
+    def blocker(self, wanted: HeldLock) -> HeldLock | None:
+        """The first lock of another owner that stands in the way of `wanted`."""
+        for held in self._held:
+            apart = held.end <= wanted.start or wanted.end <= held.start
+            both_shared = held.mode is wanted.mode is LockMode.SHARED
+            if held.owner != wanted.owner and not apart and not both_shared and wanted.mode is not LockMode.UNLOCK:
+                return held
+        return None
+
+    def apply(self, wanted: HeldLock) -> bool:
+        """Take `wanted`, replacing what its owner holds there and joining its neighbours; UNLOCK gives back.
+
+        False when another owner stands in the way, and then nothing has changed.
+        """
+        if self.blocker(wanted) is not None:
+            return False
+        kept = []
+        for held in self._held:
+            if held.owner == wanted.owner and held.start <= wanted.end and wanted.start <= held.end:
+                if held.mode is wanted.mode:
+                    wanted = replace(wanted, start=min(held.start, wanted.start), end=max(held.end, wanted.end))
+                    continue
+                pieces = ((held.start, min(held.end, wanted.start)), (max(held.start, wanted.end), held.end))
+                kept += [replace(held, start=start, end=end) for start, end in pieces if start < end]
+            else:
+                kept.append(held)
+        if wanted.mode is not LockMode.UNLOCK:
+            kept.append(wanted)
+        self._held = sorted(kept, key=lambda lock: (lock.owner, lock.start))
+        return True
+
+    def drop(self, owner: int) -> None:
+        """Give back all that `owner` holds."""
+        self._held = [held for held in self._held if held.owner != owner]
