@@ -1,0 +1,77 @@
+"""What holds for every test: programs find the checkout, hypothesis repeats itself in CI, and nothing is left behind.
+
+A FUSE mount or a process that outlives the suite fails it, whatever the tests said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+CHECKOUT = Path(__file__).parent.parent
+GRACE = 10.0
+"""Seconds that processes which were told to end have for it."""
+MARK = "REMOTEFS_TEST_RUN"
+"""An environment variable that every process started by this run inherits, and no other has."""
+
+# Programs that tests start run this checkout, installed or not.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(CHECKOUT), *(path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path)]
+)
+os.environ[MARK] = f"{os.getpid()}.{time.monotonic_ns()}"
+
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+
+def _mounts() -> set[str]:
+    """Mount points of FUSE file systems that name themselves ours, from proc_pid_mountinfo(5)."""
+    found = set()
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        before, _, after = line.partition(" - ")
+        kind, source = after.split()[:2]
+        if kind.startswith("fuse") and ("remotefs" in kind or "remotefs" in source.lower()):
+            found.add(before.split()[4])
+    return found
+
+
+def _processes() -> dict[int, str]:
+    """Processes that this run started and that live, with their command lines."""
+    mark = f"{MARK}={os.environ[MARK]}".encode()
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile, or is another user's
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                if command and int(process.name) != os.getpid():
+                    found[int(process.name)] = command
+    return found
+
+
+_mounts_before = _mounts()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run that leaves a mount or a process, and take the mount away so that the next run is not harmed."""
+    until = time.monotonic() + GRACE
+    while (left := _processes()) and time.monotonic() < until:
+        time.sleep(0.1)
+    mounts = _mounts() - _mounts_before
+    for mount in mounts:
+        subprocess.run(["fusermount3", "-u", "-z", mount], check=False, timeout=GRACE)
+    if left or mounts:
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        lines = [f"left behind: process {process}: {command}" for process, command in left.items()]
+        lines += [f"left behind: mount at {mount}" for mount in sorted(mounts)]
+        if reporter is not None:
+            for line in lines:
+                reporter.write_line(line, red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
