@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -60,10 +61,13 @@ _mounts_before = _mounts()
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a run that leaves a mount or a process, and take the mount away so that the next run is not harmed."""
+    """Fail a run that leaves a mount or a process, and take both away so that the next run is not harmed."""
     until = time.monotonic() + GRACE
     while (left := _processes()) and time.monotonic() < until:
         time.sleep(0.1)
+    for process in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
     mounts = _mounts() - _mounts_before
     for mount in mounts:
         subprocess.run(["fusermount3", "-u", "-z", mount], check=False, timeout=GRACE)
