@@ -17,6 +17,7 @@ import msgspec
 
 from schema.identity import IdentityError, PeerId, peer_id
 from schema.limits import MAX_LANES
+from schema.log_lines import LogTable
 from schema.paths import PathError, parse
 from schema.settings import SettingsError, read_settings
 
@@ -81,14 +82,6 @@ class NetworkTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Check what types cannot say."""
         if self.socks_proxy and not _PROXY.fullmatch(self.socks_proxy):
             raise ValueError(f"socks_proxy: {self.socks_proxy!r} is not HOST:PORT")
-
-
-class LogTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``[log]``: to standard error, or to a file."""
-
-    format: Literal["plain", "json"] = "plain"
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    file: Path | None = None
 
 
 class MountPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

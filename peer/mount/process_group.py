@@ -10,7 +10,7 @@ import logging
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,7 +39,7 @@ class _Member:
 class ProcessGroup:
     """Processes by name, each with the command that starts it."""
 
-    def __init__(self, commands: dict[str, Sequence[str]]) -> None:
+    def __init__(self, commands: Mapping[str, Sequence[str]]) -> None:
         self._members = [_Member(name, command) for name, command in commands.items()]
 
     def run(self, stop: threading.Event) -> bool:

@@ -1,0 +1,72 @@
+"""One mounted directory, composed: keys, link, channel, file systems around each other, FUSE.
+
+The one rule: layers meet only here, so that each can be tested against another one's double.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from peer.certificates import read_own_keys, read_relay_key
+from peer.channel.opening import new_instance, open_link, open_requester
+from peer.channel.packing import Padding
+from peer.channel.requester import Patience
+from peer.config import ClientSettings, Remote
+from peer.errors import LinkError, OperationFailed
+from peer.mount.callers import GivenUp
+from peer.mount.durable_handles import DurableHandles
+from peer.mount.fuse_binding import Session
+from peer.mount.mounting import MountOptions, mount
+from peer.mount.remote_filesystem import RemoteFileSystem
+from peer.pinned_peers import PinnedPeers
+from schema.paths import display
+
+
+def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> None:
+    """Mount `remote` on `local` and serve it on the main thread until it is unmounted or told to stop.
+
+    Raises `KeyRefused`, `CertificateRefused` or `UnknownPeer` for keys that are to be mended, `LinkError` when broker
+    or agent do not answer or do not let us, `MountError` for the mount point.
+    """
+    security = settings.security
+    keys = read_own_keys(security.key_file, security.cert_file, settings.id)
+    relay_key = read_relay_key(security.relay_cert)
+    agent_key = PinnedPeers(security.trusted).identity_key_of(remote.agent)
+    instance = new_instance()
+    session = Session()
+    link = open_link(keys, relay_key, settings.relay, settings.network, instance)
+    with contextlib.ExitStack() as stack:
+        stack.callback(link.stop)
+        requester = open_requester(
+            keys,
+            link,
+            remote.agent,
+            agent_key,
+            instance=instance,
+            patience=Patience(settings.timeouts.metadata, settings.timeouts.data),
+            padding=Padding(settings.network.padding),
+            abandoned=GivenUp(session),
+        )
+        filesystem = DurableHandles(RemoteFileSystem(requester))
+        options = MountOptions(
+            agent=remote.agent,
+            remote_path=remote.path,
+            identity=settings.mount.identity,
+            symlinks=settings.mount.symlinks,
+            allow_other=settings.mount.allow_other,
+            attribute_timeout=settings.mount.attribute_seconds,
+            entry_timeout=settings.mount.attribute_seconds,
+        )
+        try:
+            mount(filesystem, str(local), options, session=session)
+        except OperationFailed as failure:
+            raise LinkError(_explained(remote, settings, failure, requester.trouble)) from failure
+
+
+def _explained(remote: Remote, settings: ClientSettings, failure: OperationFailed, trouble: str) -> str:
+    what = f"{remote.agent}:{display(remote.path)} cannot be mounted"
+    if failure.code == "ETIMEDOUT":
+        why = trouble or f"neither the relay at {settings.relay.requests} nor the agent has answered"
+        return f"{what}: {why}"
+    return f"{what}: {failure.message or failure.code}"
