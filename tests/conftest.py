@@ -32,15 +32,10 @@ hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
-def _mounts() -> set[str]:
-    """Mount points of FUSE file systems that name themselves ours, from proc_pid_mountinfo(5)."""
-    found = set()
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines():
-        before, _, after = line.partition(" - ")
-        kind, source = after.split()[:2]
-        if kind.startswith("fuse") and ("remotefs" in kind or "remotefs" in source.lower()):
-            found.add(before.split()[4])
-    return found
+def _mounts(below: Path) -> set[str]:
+    """What is mounted in the temporary directory of this run, from proc_pid_mountinfo(5): others may mount elsewhere."""
+    table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    return {point for line in table.splitlines() if (point := line.split()[4]).startswith(f"{below}/")}
 
 
 def _processes() -> dict[int, str]:
@@ -56,7 +51,13 @@ def _processes() -> dict[int, str]:
     return found
 
 
-_mounts_before = _mounts()
+_temporary: list[Path] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _remember_temporary(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where this run's tests mount: in ``tmp_path``, and nowhere else."""
+    _temporary.append(tmp_path_factory.getbasetemp().resolve())
 
 
 @pytest.hookimpl(trylast=True)
@@ -68,9 +69,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     for process in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-    mounts = _mounts() - _mounts_before
+    mounts = _mounts(_temporary[0]) if _temporary else set()
     for mount in mounts:
-        subprocess.run(["fusermount3", "-u", "-z", mount], check=False, timeout=GRACE)
+        subprocess.run(["umount", "-l", mount], check=False, timeout=GRACE)
     if left or mounts:
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         lines = [f"left behind: process {process}: {command}" for process, command in left.items()]
