@@ -33,7 +33,7 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 def _mounts(below: Path) -> set[str]:
-    """What is mounted in the temporary directory of this run, from proc_pid_mountinfo(5): others may mount elsewhere."""
+    """What is mounted in the directory of this run, from proc_pid_mountinfo(5); others may mount elsewhere."""
     table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     return {point for line in table.splitlines() if (point := line.split()[4]).startswith(f"{below}/")}
 
@@ -71,7 +71,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             os.kill(process, signal.SIGKILL)
     mounts = _mounts(_temporary[0]) if _temporary else set()
     for mount in mounts:
-        subprocess.run(["umount", "-l", mount], check=False, timeout=GRACE)
+        command = ["umount", "-l"] if os.geteuid() == 0 else ["fusermount3", "-u", "-z"]
+        subprocess.run([*command, mount], check=False, timeout=GRACE)
     if left or mounts:
         reporter = session.config.pluginmanager.get_plugin("terminalreporter")
         lines = [f"left behind: process {process}: {command}" for process, command in left.items()]
