@@ -14,7 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from peer.agent.access_policy import AccessRules
+from peer.agent.dispatcher import Dispatcher
 from peer.filesystem import FileSystem
+from schema.envelope import Address
+from schema.identity import peer_id
 from tests.conformance import libc
 from tests.conformance.memory_filesystem import memory_filesystem
 from tests.conformance.posix_filesystem import posix_filesystem
@@ -46,13 +50,24 @@ def _memory(directory: Path) -> Iterator[Subject]:
 
 @contextmanager
 def _posix(directory: Path) -> Iterator[Subject]:
-    yield Subject(posix_filesystem(str(directory)), lacks=_lacking(directory))
+    with posix_filesystem(str(directory)) as filesystem:
+        yield Subject(filesystem, lacks=_lacking(directory))
 
 
 @contextmanager
 def _mounted(directory: Path) -> Iterator[Subject]:
-    with tempfile.TemporaryDirectory(dir=os.environ[ELSEWHERE]) as below:
-        yield Subject(posix_filesystem(below), lacks=_lacking(Path(below)))
+    with tempfile.TemporaryDirectory(dir=os.environ[ELSEWHERE]) as below, posix_filesystem(below) as filesystem:
+        yield Subject(filesystem, lacks=_lacking(Path(below)))
+
+
+@contextmanager
+def _local(directory: Path) -> Iterator[Subject]:
+    root = tuple(os.fsencode(part) for part in directory.parts[1:])
+    dispatcher = Dispatcher(AccessRules(allowed_paths=(root,)), boot=1)
+    try:
+        yield Subject(dispatcher.view(Address(peer_id("client"), 1)), root, lacks=_lacking(directory))
+    finally:
+        dispatcher.close()
 
 
 def _lacking(directory: Path) -> frozenset[str]:
@@ -77,6 +92,6 @@ def _lacking(directory: Path) -> frozenset[str]:
     return frozenset(lacks)
 
 
-IMPLEMENTATIONS: Final[dict[str, Factory]] = {"memory": _memory, "posix": _posix}
+IMPLEMENTATIONS: Final[dict[str, Factory]] = {"memory": _memory, "posix": _posix, "local": _local}
 if ELSEWHERE in os.environ:
     IMPLEMENTATIONS["mounted"] = _mounted

@@ -63,6 +63,37 @@ class LockTable:
         self._held = sorted(kept, key=lambda lock: (lock.owner, lock.start))
         return True
 
+    def holds(self, owner: int) -> bool:
+        """Whether `owner` has any lock."""
+        return any(held.owner == owner for held in self._held)
+
     def drop(self, owner: int) -> None:
         """Give back all that `owner` holds."""
         self._held = [held for held in self._held if held.owner != owner]
+
+
+class LockUse:
+    """By which handles owners locked a file: with the last of them, or the last lock, an owner is forgotten."""
+
+    __slots__ = ("_handles", "_table")
+
+    def __init__(self, table: LockTable) -> None:
+        self._table = table
+        self._handles: dict[int, set[int]] = {}
+
+    def used(self, owner: int, handle: int) -> None:
+        """`owner` has just changed its locks by `handle`."""
+        if self._table.holds(owner):
+            self._handles.setdefault(owner, set()).add(handle)
+        else:
+            self._handles.pop(owner, None)
+
+    def closed(self, handle: int) -> set[int]:
+        """The handle is closed: the owners that had no other one, which have lost their locks."""
+        for handles in self._handles.values():
+            handles.discard(handle)
+        gone = {owner for owner, handles in self._handles.items() if not handles}
+        for owner in gone:
+            del self._handles[owner]
+            self._table.drop(owner)
+        return gone

@@ -76,9 +76,10 @@ class _MemoryOperations(MemoryNames):
         if inode.is_dir:
             raise failure(errno.EISDIR, path)
         if not inode.is_file:
-            raise failure(errno.ELOOP if stat.S_ISLNK(inode.mode) else errno.ENXIO, path)
+            raise failure(errno.ESTALE, path)  # a client's kernel opens what is no file by itself
         if flags & os.O_TRUNC:
             self.volume.truncate(inode, 0)
+            self.volume.changed(inode, content=True)
         handle = next(self._handles)
         file = self.files[handle] = OpenedInode(inode, flags)
         data = inode.content.read(0, first_bytes) if file.readable else b""
@@ -123,8 +124,7 @@ class _MemoryOperations(MemoryNames):
         file = self.open(request.handle)
         del self.files[request.handle]
         file.inode.file_locks.drop(request.handle)
-        for owner in file.lock_owners:
-            file.inode.record_locks.drop(owner)
+        file.inode.record_lock_use.closed(request.handle)
         self.turn.notify_all()
         return Done()
 
@@ -144,18 +144,17 @@ class _MemoryOperations(MemoryNames):
         return Metadata(inode.metadata())
 
     def copy_range(self, request: CopyRange, caller: Caller) -> Copied:
-        source = self.open(request.handle, reading=True).inode
-        target_file = self.open(request.target, writing=True)
-        target = target_file.inode
-        if target_file.flags & os.O_APPEND:
+        source_file, target_file = self.open(request.handle), self.open(request.target)
+        if not source_file.readable or not target_file.writable or target_file.flags & os.O_APPEND:
             raise failure(errno.EBADF)
-        if source is target and abs(request.offset - request.target_offset) < request.length:
+        source, target = source_file.inode, target_file.inode
+        length = min(request.length, max(source.content.size - request.offset, 0))
+        if source is target and abs(request.offset - request.target_offset) < length:
             raise failure(errno.EINVAL)
-        data = source.content.read(request.offset, request.length)
-        target.content.write(request.target_offset, data)
-        if data:
+        target.content.write(request.target_offset, source.content.read(request.offset, length))
+        if length:
             self.volume.changed(target, content=True)
-        return Copied(len(data), target.metadata())
+        return Copied(length, target.metadata())
 
     def seek_data(self, request: SeekData, caller: Caller) -> Position:
         content = self.open(request.handle).inode.content
@@ -169,19 +168,28 @@ class _MemoryOperations(MemoryNames):
     # -- locks
 
     def lock_file(self, request: LockFile, caller: Caller) -> Done:
-        file = self.open(request.handle)
-        if request.style is LockStyle.FLOCK:
-            table, wanted = file.inode.file_locks, HeldLock(request.handle, request.mode, 0, END_OF_FILE)
-        else:
-            needed = {LockMode.SHARED: file.readable, LockMode.EXCLUSIVE: file.writable}
-            if not needed.get(request.mode, True):
-                raise failure(errno.EBADF)
-            table, wanted = file.inode.record_locks, _record_lock(request)
-            file.lock_owners.add(request.owner)
-        if not self.turn.wait_for(lambda: table.apply(wanted), request.wait_ms / 1000):
+        attempt = self._flock if request.style is LockStyle.FLOCK else self._record_lock
+        if not self.turn.wait_for(lambda: attempt(request), request.wait_ms / 1000):
             raise failure(errno.EAGAIN)
         self.turn.notify_all()
         return Done()
+
+    def _flock(self, request: LockFile) -> bool:
+        locks = self.open(request.handle).inode.file_locks
+        if locks.apply(HeldLock(request.handle, request.mode, 0, END_OF_FILE)):
+            return True
+        locks.drop(request.handle)  # flock(2): the old lock is given up before the new one is looked for
+        return False
+
+    def _record_lock(self, request: LockFile) -> bool:
+        file = self.open(request.handle)
+        needed = {LockMode.SHARED: file.readable, LockMode.EXCLUSIVE: file.writable}
+        if not needed.get(request.mode, True):
+            raise failure(errno.EBADF)
+        done = file.inode.record_locks.apply(_record_lock(request))
+        if done:
+            file.inode.record_lock_use.used(request.owner, request.handle)
+        return done
 
     def test_lock(self, request: TestLock, caller: Caller) -> LockState:
         blocker = self.open(request.handle).inode.record_locks.blocker(_record_lock(request))

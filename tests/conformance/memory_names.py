@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from schema.attributes import VolumeStatistics
@@ -61,7 +61,6 @@ class OpenedInode:
 
     inode: Inode
     flags: int
-    lock_owners: set[int] = field(default_factory=set)
 
     @property
     def readable(self) -> bool:
@@ -195,9 +194,7 @@ class MemoryNames:
 
     def set_xattr(self, request: SetXattr, caller: Caller) -> Done:
         inode = self.inode(request.path, request.handle)
-        name = _attribute(request.name)
-        if name.startswith(b"user.") and not (inode.is_file or inode.is_dir):
-            raise failure(errno.EPERM, request.path)
+        name = _changeable(inode, request.name)
         if request.flags == XATTR_CREATE and name in inode.xattrs:
             raise failure(errno.EEXIST, request.path)
         if request.flags == XATTR_REPLACE and name not in inode.xattrs:
@@ -211,7 +208,7 @@ class MemoryNames:
 
     def remove_xattr(self, request: RemoveXattr, caller: Caller) -> Done:
         inode = self.inode(request.path, request.handle)
-        if inode.xattrs.pop(_attribute(request.name), None) is None:
+        if inode.xattrs.pop(_changeable(inode, request.name), None) is None:
             raise failure(errno.ENODATA, request.path)
         self.volume.changed(inode)
         return Done()
@@ -221,4 +218,11 @@ def _attribute(name: bytes) -> bytes:
     """`name` if its name space is one that Linux knows; EOPNOTSUPP otherwise."""
     if not name.startswith((b"user.", b"trusted.", b"security.", b"system.")):
         raise failure(errno.EOPNOTSUPP)
+    return name
+
+
+def _changeable(inode: Inode, name: bytes) -> bytes:
+    """`name` if `inode` may have it; EPERM for a user attribute of anything but files and directories."""
+    if _attribute(name).startswith(b"user.") and not (inode.is_file or inode.is_dir):
+        raise failure(errno.EPERM)
     return name

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from schema.attributes import FileMetadata
-from tests.conformance.lock_table import LockTable
+from tests.conformance.lock_table import LockTable, LockUse
 from tests.conformance.sparse_bytes import BLOCK, SparseBytes
 
 NOREPLACE: Final = 1
@@ -47,7 +47,11 @@ class Inode:
     children: dict[bytes, Inode] = field(default_factory=dict)
     xattrs: dict[bytes, bytes] = field(default_factory=dict)
     record_locks: LockTable = field(default_factory=LockTable)
+    record_lock_use: LockUse = field(init=False)
     file_locks: LockTable = field(default_factory=LockTable)
+
+    def __post_init__(self) -> None:
+        self.record_lock_use = LockUse(self.record_locks)
 
     @property
     def is_dir(self) -> bool:
@@ -211,11 +215,12 @@ class MemoryVolume:
         self._enter(new_parent, new_name, moved)
 
     def truncate(self, inode: Inode, size: int) -> None:
-        """Set the size. EISDIR for a directory, EINVAL for what else is not a plain file."""
+        """Set the size; the same size again is no change. EISDIR for a directory, EINVAL for what is no plain file."""
         if not inode.is_file:
             raise failure(errno.EISDIR if inode.is_dir else errno.EINVAL)
-        inode.content.truncate(size)
-        self.changed(inode, content=True)
+        if size != inode.content.size:
+            inode.content.truncate(size)
+            self.changed(inode, content=True)
 
 
 def _is_above(ancestor: Path, path: Path) -> bool:

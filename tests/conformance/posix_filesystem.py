@@ -76,9 +76,14 @@ Path = tuple[bytes, ...]
 _WALK: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def posix_filesystem(directory: str) -> FileSystem:
-    """The files below `directory`, which becomes the root of every path."""
-    return Guarded(_PosixOperations(os.fsencode(directory)))
+@contextmanager
+def posix_filesystem(directory: str) -> Iterator[FileSystem]:
+    """The files below `directory`, which becomes the root of every path; its descriptors are closed at the end."""
+    operations = _PosixOperations(os.fsencode(directory))
+    try:
+        yield Guarded(operations)
+    finally:
+        operations.close()
 
 
 class _PosixOperations:
@@ -90,15 +95,24 @@ class _PosixOperations:
         self._handles: Final = itertools.count(1)
         self._locks: Final = PosixLocks()
 
+    def close(self) -> None:
+        """Close what is still open."""
+        self._locks.close()
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
+
     # -- from a path or a handle to a descriptor
 
     @contextmanager
-    def _node(self, path: Path) -> Iterator[int]:
-        """An O_PATH descriptor of what `path` names. A walk by components has no longest path."""
+    def _node(self, path: Path, last: int = 0) -> Iterator[int]:
+        """An O_PATH descriptor of what `path` names, opened with the further flags `last`.
+
+        A walk by components has no longest path.
+        """
         here = os.open(self._directory, _WALK | os.O_DIRECTORY)
         try:
             for depth, name in enumerate(path, start=1):
-                flags = _WALK | os.O_DIRECTORY if depth < len(path) else _WALK
+                flags = _WALK | (os.O_DIRECTORY if depth < len(path) else last)
                 below = os.open(name, flags, dir_fd=here)
                 os.close(here)
                 here = below
@@ -111,7 +125,7 @@ class _PosixOperations:
         """The descriptor of the directory, and the last name."""
         if not path:
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
-        with self._node(path[:-1]) as parent:
+        with self._node(path[:-1], os.O_DIRECTORY) as parent:
             yield parent, path[-1]
 
     def _descriptor(self, handle: int) -> int:
@@ -135,10 +149,8 @@ class _PosixOperations:
     # -- attributes
 
     def attach(self, request: Attach, caller: Caller) -> Attached:
-        with self._node(request.path) as node:
+        with self._node(request.path, os.O_DIRECTORY) as node:
             status = os.fstat(node)
-        if not stat.S_ISDIR(status.st_mode):
-            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         return Attached(
             boot=1,
             uid=os.getuid(),
@@ -278,9 +290,10 @@ class _PosixOperations:
 
     def _opened(self, descriptor: int, first_bytes: int = 0) -> OpenedFile:
         status = os.fstat(descriptor)
-        if stat.S_ISDIR(status.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
-            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+            number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.ESTALE
+            raise OSError(number, os.strerror(number))
         handle = next(self._handles)
         self._descriptors[handle] = descriptor
         data = os.pread(descriptor, first_bytes, 0) if first_bytes else b""
@@ -324,7 +337,7 @@ class _PosixOperations:
 
     def close_file(self, request: CloseFile, caller: Caller) -> Done:
         descriptor = self._descriptor(request.handle)
-        self._locks.handle_closed(request.handle)
+        self._locks.handle_closed(descriptor, request.handle)
         del self._descriptors[request.handle]
         os.close(descriptor)
         return Done()

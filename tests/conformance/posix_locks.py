@@ -16,6 +16,7 @@ from typing import Final
 
 from schema.replies import LockState
 from schema.requests import LockFile, LockMode, LockStyle, TestLock
+from tests.conformance.lock_table import END_OF_FILE, HeldLock, LockTable, LockUse
 
 _FLOCK: Final = struct.Struct("hhqqi4x")
 """struct flock of fcntl(2) on 64-bit Linux: type, whence, start, length, pid."""
@@ -32,15 +33,17 @@ _FLOCKS: Final = {
 }
 _RETRY_SECONDS: Final = 0.002
 
-Key = tuple[int, int, int]
+Inode = tuple[int, int]
+"""Device and number."""
 
 
 class PosixLocks:
-    """The lock descriptors, by device, inode and owner."""
+    """The lock descriptors by inode and owner, and who has locked what by which handle."""
 
     def __init__(self) -> None:
-        self._descriptors: Final[dict[Key, int]] = {}
-        self._taken_by: Final[dict[int, set[Key]]] = {}
+        self._descriptors: Final[dict[tuple[Inode, int], int]] = {}
+        self._held: Final[dict[Inode, LockTable]] = {}
+        self._use: Final[dict[Inode, LockUse]] = {}
 
     def lock(self, descriptor: int, request: LockFile) -> None:
         """Take or give back; `descriptor` is the one of the request's handle. EAGAIN, EBADF."""
@@ -50,34 +53,46 @@ class PosixLocks:
         access = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
         if access == {LockMode.SHARED: os.O_WRONLY, LockMode.EXCLUSIVE: os.O_RDONLY}.get(request.mode):
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        own = self._descriptor(descriptor, request.handle, request.owner)
+        inode, own = self._descriptor(descriptor, request.owner)
         wanted = _FLOCK.pack(_TYPES[request.mode], os.SEEK_SET, request.start, request.length, 0)
         _retry(request.wait_ms, lambda: fcntl.fcntl(own, fcntl.F_OFD_SETLK, wanted))
+        held = self._held.setdefault(inode, LockTable())
+        end = request.start + request.length if request.length else END_OF_FILE
+        held.apply(HeldLock(request.owner, request.mode, request.start, end))
+        self._use.setdefault(inode, LockUse(held)).used(request.owner, request.handle)
 
     def blocker(self, descriptor: int, request: TestLock) -> LockState:
         """F_GETLK."""
-        own = self._descriptor(descriptor, request.handle, request.owner)
+        _, own = self._descriptor(descriptor, request.owner)
         wanted = _FLOCK.pack(_TYPES[request.mode], os.SEEK_SET, request.start, request.length, 0)
         kind, _, start, length, _ = _FLOCK.unpack(fcntl.fcntl(own, fcntl.F_OFD_GETLK, wanted))
         return LockState(LockMode.UNLOCK) if kind == fcntl.F_UNLCK else LockState(_MODES[kind], start, length)
 
-    def _descriptor(self, descriptor: int, handle: int, owner: int) -> int:
-        status = os.fstat(descriptor)
-        key = (status.st_dev, status.st_ino, owner)
-        self._taken_by.setdefault(handle, set()).add(key)
-        if key not in self._descriptors:
-            self._descriptors[key] = os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC)
-        return self._descriptors[key]
-
-    def handle_closed(self, handle: int) -> None:
-        """The owners that locked through `handle` lose their locks on that file, as when a process closes it."""
+    def handle_closed(self, descriptor: int, handle: int) -> None:
+        """The owners that locked by `handle` alone lose their locks on its file."""
+        inode = _inode(descriptor)
+        gone = self._use[inode].closed(handle) if inode in self._use else set()
         unlock = _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)
-        for key in self._taken_by.pop(handle, ()):
-            if key in self._descriptors:
-                own = self._descriptors.pop(key)
-                # A FUSE file system hears nothing of an open file description's locks when it is closed.
-                fcntl.fcntl(own, fcntl.F_OFD_SETLK, unlock)
-                os.close(own)
+        for owner in gone:
+            # A FUSE file system hears nothing of an open file description's locks when it is closed.
+            fcntl.fcntl(self._descriptors[inode, owner], fcntl.F_OFD_SETLK, unlock)
+
+    def close(self) -> None:
+        """Close all lock descriptors."""
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
+
+    def _descriptor(self, descriptor: int, owner: int) -> tuple[Inode, int]:
+        inode = _inode(descriptor)
+        if (inode, owner) not in self._descriptors:
+            own = os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC)
+            self._descriptors[inode, owner] = own
+        return inode, self._descriptors[inode, owner]
+
+
+def _inode(descriptor: int) -> Inode:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
 
 
 def _retry(wait_ms: int, attempt: Callable[[], object]) -> None:
