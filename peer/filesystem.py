@@ -18,11 +18,14 @@ from schema.failure_codes import MALFORMED
 from schema.replies import (
     AnyReply,
     Attached,
+    Changes,
     Copied,
     DirectoryPage,
     Done,
     FileData,
+    Following,
     LockState,
+    ManyMetadata,
     Metadata,
     OpenedFile,
     Position,
@@ -47,7 +50,10 @@ from schema.requests import (
     CreateNode,
     CreateSymlink,
     DeleteFile,
+    FetchChanges,
     FlushFile,
+    FollowChanges,
+    GetManyMetadata,
     GetMetadata,
     GetXattr,
     KeepAlive,
@@ -69,7 +75,6 @@ from schema.requests import (
     TestLock,
     WriteFile,
 )
-
 
 R = TypeVar("R")
 
@@ -107,6 +112,9 @@ class FileSystem(Protocol):
     def allocate_space(self, request: AllocateSpace, caller: Caller) -> Metadata: ...
     def copy_range(self, request: CopyRange, caller: Caller) -> Copied: ...
     def seek_data(self, request: SeekData, caller: Caller) -> Position: ...
+    def follow_changes(self, request: FollowChanges, caller: Caller) -> Following: ...
+    def fetch_changes(self, request: FetchChanges, caller: Caller) -> Changes: ...
+    def get_many_metadata(self, request: GetManyMetadata, caller: Caller) -> ManyMetadata: ...
 
 
 class PerformedFileSystem(abc.ABC):
@@ -209,6 +217,15 @@ class PerformedFileSystem(abc.ABC):
 
     def seek_data(self, request: SeekData, caller: Caller) -> Position:
         return self._perform(request, caller, Position)
+
+    def follow_changes(self, request: FollowChanges, caller: Caller) -> Following:
+        return self._perform(request, caller, Following)
+
+    def fetch_changes(self, request: FetchChanges, caller: Caller) -> Changes:
+        return self._perform(request, caller, Changes)
+
+    def get_many_metadata(self, request: GetManyMetadata, caller: Caller) -> ManyMetadata:
+        return self._perform(request, caller, ManyMetadata)
 
 
 class Decorator(PerformedFileSystem):

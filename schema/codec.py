@@ -14,7 +14,6 @@ from schema.limits import MAX_BODY
 from schema.replies import Reply
 from schema.requests import U64, Request
 
-
 T = TypeVar("T", Request, Reply)
 
 

@@ -101,10 +101,12 @@ def decode_address(frame: bytes) -> Address | None:
     if len(frame) > _MAX_ADDRESS:
         raise EnvelopeError(f"an address has at most {_MAX_ADDRESS} bytes, this one {len(frame)}")
     try:
-        name, _, instance = bytes(frame).decode("ascii").partition("/")
+        name, slash, instance = bytes(frame).decode("ascii").partition("/")
         peer = peer_id(name)
     except (UnicodeDecodeError, IdentityError) as error:
         raise EnvelopeError(f"not an address: {bytes(frame[:80])!r}") from error
-    if instance and not _INSTANCE.fullmatch(instance):
+    if not slash:
+        return Address(peer)
+    if not _INSTANCE.fullmatch(instance) or not int(instance, 16):
         raise EnvelopeError(f"not an instance: {instance!r}")
-    return Address(peer, int(instance, 16) if instance else 0)
+    return Address(peer, int(instance, 16))

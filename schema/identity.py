@@ -62,7 +62,7 @@ def decode_key(text: str) -> bytes:
 
 
 def fingerprint(*keys: bytes) -> str:
-    """What people compare: ``SHA256:`` and the unpadded base64 of the digest of the keys, as ssh-keygen(1) prints it."""
+    """What people compare: ``SHA256:`` and the unpadded base64 of the keys' digest, as ssh-keygen(1) prints it."""
     digest = hashlib.sha256(b"".join(keys)).digest()
     return "SHA256:" + base64.b64encode(digest).decode("ascii").rstrip("=")
 

@@ -49,8 +49,11 @@ MAX_DATA: Final = 1024 * 1024
 MAX_BODY: Final = MAX_DATA + 64 * 1024
 """Bytes of one plaintext body, decompressed: the bulk data and all that may stand beside it."""
 
-MAX_PAGE_ENTRIES: Final = 4096
-"""Directory entries in one ListDir reply."""
+MAX_PAGE_ENTRIES: Final = 2048
+"""Directory entries in one ListDir reply: so many of the longest names with the largest numbers fit into `MAX_BODY`."""
+
+MAX_IN_FLIGHT: Final = 512
+"""Requests of one client instance that wait for an answer at a time."""
 
 SEAL_OVERHEAD: Final = 16
 """Bytes that Poly1305 adds to a sealed body."""

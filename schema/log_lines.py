@@ -51,7 +51,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_to(table: LogTable, logger_name: str) -> None:
-    """Send what the loggers at and below `logger_name` say where `table` says. Raises OSError for a file that cannot."""
+    """Send what the loggers at and below `logger_name` say where `table` says. Raises OSError if that cannot be."""
     handler: logging.Handler
     if table.file is None:
         handler = logging.StreamHandler(sys.stderr)

@@ -73,7 +73,7 @@ class Pong(_Message, frozen=True, tag="pong"):
 
 
 class PeerGone(_Message, frozen=True, tag="gone"):
-    """No live connection is left of a peer instance that this one exchanged messages with. `address` as in envelopes."""
+    """No live connection is left of an instance that this one exchanged messages with; `address` as in envelopes."""
 
     address: Annotated[bytes, msgspec.Meta(max_length=96)]
 
@@ -96,7 +96,7 @@ class RelayErrorCode(enum.Enum):
     MALFORMED = "malformed"
     UNREGISTERED = "unregistered"
     """This connection is not registered: it never was, or the broker restarted. Send AuthRequest, then resend."""
-    BAD_TOKEN = "bad-token"
+    BAD_TOKEN = "bad-token"  # noqa: S105 - an error code, not a password
     """The token expired or is not this peer's. Send AuthRequest, then resend."""
     NOT_PAIRED = "not-paired"
     """No `pairs` entry of the broker's configuration joins sender and destination."""
@@ -112,7 +112,7 @@ class RelayErrorCode(enum.Enum):
 
 
 class Error(_Message, frozen=True, tag="error"):
-    """A frame was refused. `address`, `session` and `counter` repeat the refused envelope's, so the sender can tell which."""
+    """A frame was refused. `address`, `session` and `counter` are the refused envelope's: the sender can tell which."""
 
     code: RelayErrorCode
     message: _Text

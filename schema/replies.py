@@ -10,15 +10,22 @@ from typing import Annotated
 import msgspec
 
 from schema.attributes import FileMetadata, VolumeStatistics
-from schema.limits import MAX_PAGE_ENTRIES, MAX_XATTR_VALUE
+from schema.changes import FEED_KEY_SIZE, ChangeBatch, Moment
+from schema.limits import MAX_PAGE_ENTRIES, MAX_TOPIC, MAX_XATTR_VALUE, MIN_TOPIC
 from schema.paths import Name
-from schema.requests import Count, LinkTarget, LockMode, U32, U64
+from schema.requests import U32, U64, Count, LinkTarget, LockMode
 
 _Text = Annotated[str, msgspec.Meta(max_length=1024)]
 
 
-class ReplyBody(msgspec.Struct, frozen=True, array_like=True):
-    """Base of all replies."""
+class ReplyBody(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """Base of all replies.
+
+    `as_of` is how far the change feed had come before the agent looked; None where no feed covers what was asked for
+    (it is not under watch, or was not when the agent looked): then the answer is good for a limited time only.
+    """
+
+    as_of: Moment | None = None
 
 
 class Failure(ReplyBody, frozen=True, tag=0):
@@ -121,7 +128,7 @@ class XattrNames(ReplyBody, frozen=True, tag=11):
 
 
 class LockState(ReplyBody, frozen=True, tag=12):
-    """The first lock that stands in the way; `mode` UNLOCK when none does. `pid` 0 when the holder is not known here."""
+    """The first lock that stands in the way; `mode` UNLOCK when none does. `pid` 0 when the holder is not known."""
 
     mode: LockMode
     start: Count = 0
@@ -142,6 +149,32 @@ class Position(ReplyBody, frozen=True, tag=14):
     offset: Count
 
 
+class Following(ReplyBody, frozen=True, tag=15):
+    """Where the change feed is: its topic, the key that its batches are sealed with, and how far it has come.
+
+    `next_number` is the number that the next change of `epoch` will have. A batch, if only an empty one, comes every
+    `heartbeat` seconds at least.
+    """
+
+    topic: Annotated[bytes, msgspec.Meta(min_length=MIN_TOPIC, max_length=MAX_TOPIC)]
+    key: Annotated[bytes, msgspec.Meta(min_length=FEED_KEY_SIZE, max_length=FEED_KEY_SIZE)]
+    epoch: U64
+    next_number: U64
+    heartbeat: Annotated[float, msgspec.Meta(gt=0, le=3600)]
+
+
+class Changes(ReplyBody, frozen=True, tag=16):
+    """A part of the feed; there may be more after it."""
+
+    batch: ChangeBatch
+
+
+class ManyMetadata(ReplyBody, frozen=True, tag=17):
+    """Attributes in the order of the paths asked for; None where there is no such file."""
+
+    items: Annotated[tuple[FileMetadata | None, ...], msgspec.Meta(max_length=MAX_PAGE_ENTRIES)]
+
+
 AnyReply = (
     Failure
     | Done
@@ -158,6 +191,9 @@ AnyReply = (
     | LockState
     | Copied
     | Position
+    | Following
+    | Changes
+    | ManyMetadata
 )
 
 

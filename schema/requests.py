@@ -15,7 +15,15 @@ from typing import Annotated, Final
 
 import msgspec
 
-from schema.limits import MAX_DATA, MAX_GROUPS, MAX_LINK_TARGET, MAX_PAGE_ENTRIES, MAX_XATTR_NAME, MAX_XATTR_VALUE
+from schema.limits import (
+    MAX_DATA,
+    MAX_GROUPS,
+    MAX_IN_FLIGHT,
+    MAX_LINK_TARGET,
+    MAX_PAGE_ENTRIES,
+    MAX_XATTR_NAME,
+    MAX_XATTR_VALUE,
+)
 from schema.paths import RelativePath
 
 TIME_NOW: Final = -(2**62)
@@ -31,6 +39,8 @@ AttributeName = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_XATTR
 AttributeValue = Annotated[bytes, msgspec.Meta(max_length=MAX_XATTR_VALUE)]
 
 NAMELESS: Final[tuple[bytes, ...]] = ()
+
+_Numbers = Annotated[tuple[U64, ...], msgspec.Meta(max_length=MAX_IN_FLIGHT)]
 
 
 class Caller(msgspec.Struct, frozen=True, array_like=True):
@@ -130,7 +140,7 @@ class ReadFile(_ByHandle, frozen=True, tag=8):
 
 
 class WriteFile(_ByHandle, frozen=True, tag=9):
-    """pwrite(2) of all of `data`; at the end whatever `offset` says when opened with O_APPEND. Answered by `Written`."""
+    """pwrite(2) of all of `data`, at the end of a file opened with O_APPEND. Answered by `Written`."""
 
     offset: Count
     data: memoryview
@@ -298,6 +308,30 @@ class KeepAlive(RequestBody, frozen=True, tag=32):
     """The client is there, and wants its open files and locks kept. Answered by `Done`."""
 
 
+class FollowChanges(_ByPath, frozen=True, tag=33):
+    """Where to hear of changes at and below `path`: the feed that covers what this client may see there.
+
+    Answered by `Following`.
+    """
+
+
+class FetchChanges(RequestBody, frozen=True, tag=34):
+    """The changes numbered `first` and later of `epoch`, as many as fit. Answered by `Changes`.
+
+    ESTALE when the epoch is over or `first` is no longer kept: then nothing cached may be trusted unchecked.
+    """
+
+    path: RelativePath
+    epoch: U64
+    first: U64
+
+
+class GetManyMetadata(RequestBody, frozen=True, tag=35):
+    """As `GetMetadata` for each of `paths`. Answered by `ManyMetadata`."""
+
+    paths: Annotated[tuple[RelativePath, ...], msgspec.Meta(max_length=MAX_PAGE_ENTRIES)]
+
+
 AnyRequest = (
     Attach
     | GetMetadata
@@ -331,13 +365,23 @@ AnyRequest = (
     | SeekData
     | Cancel
     | KeepAlive
+    | FollowChanges
+    | FetchChanges
+    | GetManyMetadata
 )
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True):
-    """A numbered request. Ids of one client instance increase; every id up to `acknowledged` has been answered."""
+    """A numbered request, and what its sender waits for. Ids of one client instance increase.
+
+    Every id up to `acknowledged` but this one and those in `waiting` has been answered or given up: its reply is not
+    needed any more, and it must not be begun should it still arrive. `abandoned` are ids among those given up whose
+    effect somebody has to undo: a file that they opened is to be closed.
+    """
 
     id: U64
     acknowledged: U64
     caller: Caller
     body: AnyRequest
+    waiting: _Numbers = ()
+    abandoned: _Numbers = ()
