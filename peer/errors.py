@@ -59,6 +59,10 @@ class UnknownPeer(PeerError):
     """A peer that no trusted certificate names."""
 
 
+class TryAgainLater(HandshakeRefused):
+    """A handshake that is in order, but cannot be taken at this moment."""
+
+
 class UnknownClient(HandshakeRefused):
     """The agent trusts no client of that id."""
 

@@ -28,6 +28,8 @@ from schema.limits import PROTOCOL_VERSION
 from schema.requests import AnyRequest
 
 SOFTWARE: Final = "remotefs"
+RESEND_AFTER: Final = 2.0
+"""Seconds without an answer after which a small request is sent again; bulk has four times that."""
 
 
 def new_instance() -> int:
@@ -66,7 +68,7 @@ def open_requester(
         secrets.token_bytes,
         lock=threading.Lock,
     )
-    core = RequesterCore(initiator, instance=instance, resend_after=patience.metadata / 4, padding=padding)
+    core = RequesterCore(initiator, instance=instance, resend_after=RESEND_AFTER, padding=padding)
     requester = Requester(link, core, Address(agent), patience=patience, abandoned=abandoned)
     link.start(requester)
     return requester

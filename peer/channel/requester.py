@@ -8,32 +8,30 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from peer.channel.pending_requests import PendingRequest
-from peer.channel.requester_core import Outgoing, RequesterCore
+from peer.channel.requester_core import HANDSHAKE_LANE, RequesterCore
+from peer.channel.window import Window
 from peer.errors import OperationFailed, SessionError
 from peer.link.request_link import URGENT_LANE, RequestLink, clock
 from schema.codec import CodecError
 from schema.envelope import Address, Header, Kind
 from schema.failure_codes import MALFORMED
+from schema.pace import Pace
 from schema.relay_messages import Error
-from schema.replies import AnyReply, Failure, OpenedFile, Reply
+from schema.replies import AnyReply, Failure, Reply
 from schema.requests import (
     AllocateSpace,
     AnyRequest,
     Caller,
     Cancel,
-    CloseFile,
     CopyRange,
-    CreateFile,
     FlushFile,
     KeepAlive,
     LockFile,
-    OpenFile,
     ReadFile,
     SyncFile,
     WriteFile,
@@ -47,8 +45,11 @@ BULK_FROM: Final = 16 * 1024
 """Bytes of data from which a request travels on the bulk lanes."""
 _LOOK_UP: Final = 0.1
 """Seconds between two looks at whether the caller was killed."""
-_RETRY_SEND: Final = 0.05
-_REMEMBERED_ORPHANS: Final = 1024
+_SEND_PATIENCE: Final = 1.0
+"""Seconds that a caller waits for room in its lane's queue, before it leaves the sending to the link's thread."""
+_LAST_RESORT: Final = 2.0
+"""Seconds after its deadline when a caller gives up by itself, should the link's thread not have told it."""
+_COMPLAINTS_EVERY: Final = 1.0
 _SLOW: Final = (ReadFile, WriteFile, CopyRange, SyncFile, FlushFile, AllocateSpace)
 _NOBODY: Final = Caller(0, 0)
 
@@ -88,8 +89,9 @@ class Requester:
         self._patience = patience
         self._abandoned = abandoned
         self._lock = threading.Lock()
+        self._window = Window()
         self._last_request = 0.0
-        self._orphans: OrderedDict[int, None] = OrderedDict()
+        self._complaints = Pace(_COMPLAINTS_EVERY)
 
     @property
     def trouble(self) -> str:
@@ -105,55 +107,42 @@ class Requester:
         """Ask and wait for the answer.
 
         Raises `OperationFailed` with the agent's code, ETIMEDOUT when there was no answer in time, EINTR when the
-        caller was killed meanwhile.
+        caller was killed meanwhile. The time in which it had to wait for its turn among others is not counted.
         """
-        answered = threading.Lock()
-        answered.acquire()
-        now = clock()
-        deadline = now + self._patience.of(body)
-        with self._lock:
-            pending = self._submit(body, caller, deadline, lambda _: answered.release())
-        self._transmit(pending, now, wait=True)
-        while not answered.acquire(timeout=max(0.0, min(_LOOK_UP, deadline - clock()))):
-            if clock() >= deadline:
-                self._give_up(pending)
-                raise OperationFailed(
-                    "ETIMEDOUT", f"no answer from {self._agent.peer} in time. {self.trouble}".rstrip()
-                )
-            if self._abandoned(body):
-                self._give_up(pending)
-                raise OperationFailed("EINTR", "the calling process was interrupted")
-        answer = pending.answer
-        if answer is None or isinstance(answer, Failure):
-            failure = answer or Failure("EIO")
-            raise OperationFailed(failure.code, failure.message)
+        size = _bulk_size(body)
+        if not self._window.enter(size, self._patience.of(body), lambda: self._abandoned(body)):
+            raise self._interrupted() if self._abandoned(body) else self._timed_out()
+        try:
+            answer = self._ask(body, caller, self._link.bulk_lane() if size else URGENT_LANE)
+        finally:
+            self._window.leave(size)
+        if isinstance(answer, Failure):
+            raise OperationFailed(answer.code, answer.message)
         return answer
 
     def tell(self, body: AnyRequest) -> None:
         """Ask without waiting: nobody wants the answer."""
         now = clock()
-        with self._lock:
-            pending = self._submit(body, _NOBODY, now + self._patience.of(body), lambda _: None)
-        self._transmit(pending, now, wait=False)
+        pending = self._submit(body, _NOBODY, URGENT_LANE, now + self._patience.of(body), lambda _: None)
+        self._transmit(pending, now, 0.0)
 
     # --- the link's Receiver -------------------------------------------------------------------------------------
 
     def envelope(self, lane: int, sender: Address, header: Header, body: memoryview, now: float) -> None:
         """See `Receiver`."""
-        if sender.peer != self._agent.peer:
-            _log.warning("dropped an envelope from %s: this client talks to %s only", sender.peer, self._agent.peer)
-            return
         try:
-            if header.kind is Kind.SEALED:
+            if sender.peer != self._agent.peer:
+                self._complain(f"an envelope from {sender.peer}: this client talks to {self._agent.peer} only", now)
+            elif header.kind is Kind.SEALED:
                 self._answered(self._core.open(header, body, now))
             else:
                 with self._lock:
                     self._core.control(header, body, now)
                 self._send_due(now)
         except SessionError as error:
-            _log.warning("dropped an envelope on lane %d: %s", lane, error)
+            self._complain(f"an envelope on lane {lane}: {error}", now)
         except CodecError as error:
-            _log.warning("%s answers what is no reply: %s", self._agent.peer, error)
+            self._complain(f"what is no reply, from {self._agent.peer}: {error}", now)
             if error.id is not None:
                 self._answered(Reply(error.id, Failure(MALFORMED, f"{self._agent.peer} answers what is no reply")))
 
@@ -164,61 +153,74 @@ class Requester:
         self._send_due(now)
 
     def peer_gone(self, peer: Address, now: float) -> None:
-        """See `Receiver`. Whether it is true shows when what is unanswered is sent again, which happens anyway."""
-        _log.info("the broker says that %s is gone", peer.peer)
+        """See `Receiver`."""
+        if peer.peer == self._agent.peer:
+            _log.info("the broker says that %s is gone", peer.peer)
+            with self._lock:
+                self._core.agent_gone(now)
 
     def refused(self, error: Error, now: float) -> None:
         """See `Receiver`."""
-        if not error.address:
-            return
-        with self._lock:
-            self._core.refused(error, now)
+        if error.address:
+            with self._lock:
+                self._core.refused(error, now)
 
     def tick(self, now: float) -> None:
         """See `Receiver`."""
         with self._lock:
-            for pending in self._core.pending:
-                if pending.deadline <= now:
-                    self._core.pending.give_up(pending)
-            self._core.expired(now)
+            self._core.expire(now, self._silence())
         if now - self._last_request >= KEEP_ALIVE_AFTER and self._last_request:
             self.tell(KeepAlive())
         self._send_due(now)
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
+    def _ask(self, body: AnyRequest, caller: Caller, lane: int) -> AnyReply:
+        answered = threading.Lock()
+        answered.acquire()
+        now = clock()
+        deadline = now + self._patience.of(body)
+        pending = self._submit(body, caller, lane, deadline, lambda _: answered.release())
+        self._transmit(pending, now, _SEND_PATIENCE)
+        while not answered.acquire(timeout=_LOOK_UP):
+            if clock() >= deadline + _LAST_RESORT:
+                self._give_up(pending, self._timed_out())
+            elif self._abandoned(body):
+                self._give_up(pending, self._interrupted())
+        return pending.answer or Failure("EIO")
+
     def _submit(
-        self, body: AnyRequest, caller: Caller, deadline: float, on_answer: Callable[[PendingRequest], None]
+        self, body: AnyRequest, caller: Caller, lane: int, deadline: float, on_answer: Callable[[PendingRequest], None]
     ) -> PendingRequest:
-        self._last_request = clock()
-        return self._core.submit(body, caller, lane=self._lane_for(body), deadline=deadline, on_answer=on_answer)
+        with self._lock:
+            self._last_request = clock()
+            return self._core.submit(body, caller, lane=lane, deadline=deadline, on_answer=on_answer)
 
-    def _lane_for(self, body: AnyRequest) -> int:
-        bulk = (isinstance(body, ReadFile) and body.size >= BULK_FROM) or (
-            isinstance(body, WriteFile) and len(body.data) >= BULK_FROM
-        )
-        return self._link.bulk_lane() if bulk else URGENT_LANE
-
-    def _transmit(self, pending: PendingRequest, now: float, *, wait: bool) -> None:
-        outgoing = self._core.seal(pending, now)
-        if outgoing is None:
+    def _transmit(self, pending: PendingRequest, now: float, seconds: float) -> None:
+        """Seal and send it, waiting up to `seconds` for room; or begin the handshake that must come first."""
+        ready = self._link.registered(pending.lane)
+        with self._lock:
+            prepared = self._core.prepare(pending, now) if ready else None
+        if prepared is None:
             self._shake_hands(now)
             return
-        if self._send(outgoing, self._patience.metadata if wait else 0.0):
-            with self._lock:
+        outgoing = self._core.seal(prepared)
+        sent = self._link.send_within(outgoing.lane, self._agent, outgoing.header, outgoing.body, seconds)
+        with self._lock:
+            if sent:
                 self._core.sent(pending, outgoing, now)
-        else:
-            with self._lock:
-                self._core.unsent(pending, now, _RETRY_SEND)
+            else:
+                self._core.unsent(pending, now)
 
     def _shake_hands(self, now: float) -> None:
+        if not self._link.registered(HANDSHAKE_LANE):
+            return
         with self._lock:
             outgoing = self._core.handshake(now)
-        if outgoing is not None:
-            self._send(outgoing, 0.0)
-
-    def _send(self, outgoing: Outgoing, seconds: float) -> bool:
-        return self._link.send_within(outgoing.lane, self._agent, outgoing.header, outgoing.body, seconds)
+        if outgoing is None or self._link.send(outgoing.lane, self._agent, outgoing.header, outgoing.body):
+            return
+        with self._lock:
+            self._core.handshake_unsent(now)
 
     def _send_due(self, now: float) -> None:
         with self._lock:
@@ -227,23 +229,37 @@ class Requester:
         if waiting:
             self._shake_hands(now)
         for pending in due:
-            self._transmit(pending, now, wait=False)
+            self._transmit(pending, now, 0.0)
 
     def _answered(self, reply: Reply) -> None:
         with self._lock:
-            wanted = self._core.answered(reply) is not None
-            orphan = not wanted and reply.id in self._orphans
-            if orphan:
-                del self._orphans[reply.id]
-        if orphan and isinstance(reply.body, OpenedFile):
-            self.tell(CloseFile(reply.body.handle))
+            self._core.answered(reply)
 
-    def _give_up(self, pending: PendingRequest) -> None:
+    def _give_up(self, pending: PendingRequest, failure: OperationFailed) -> None:
         with self._lock:
-            self._core.pending.give_up(pending)
-            if isinstance(pending.body, OpenFile | CreateFile):
-                self._orphans[pending.id] = None
-                if len(self._orphans) > _REMEMBERED_ORPHANS:
-                    self._orphans.popitem(last=False)
-        if isinstance(pending.body, LockFile):
+            given_up = self._core.pending.give_up(pending, Failure(failure.code, failure.message))
+        if given_up and isinstance(pending.body, LockFile):
             self.tell(Cancel(pending.id))
+
+    def _silence(self) -> str:
+        return f"no answer from {self._agent.peer} in time. {self.trouble}".rstrip()
+
+    def _timed_out(self) -> OperationFailed:
+        return OperationFailed("ETIMEDOUT", self._silence())
+
+    def _interrupted(self) -> OperationFailed:
+        return OperationFailed("EINTR", "the calling process was interrupted")
+
+    def _complain(self, message: str, now: float) -> None:
+        if self._complaints.allows(None, now):
+            _log.warning("dropped %s", message)
+
+
+def _bulk_size(body: AnyRequest) -> int:
+    """Bytes of file data that a request moves, where these are enough for the bulk lanes; else 0."""
+    size = 0
+    if isinstance(body, ReadFile):
+        size = body.size
+    elif isinstance(body, WriteFile):
+        size = len(body.data)
+    return size if size >= BULK_FROM else 0

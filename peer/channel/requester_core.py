@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from peer.channel.packing import Padding, pack, unpack
-from peer.channel.pending_requests import PendingRequest, PendingRequests
+from peer.channel.pending_requests import NEVER, PendingRequest, PendingRequests
 from peer.errors import FrameRefused
 from peer.session.initiator import Initiator
-from peer.session.session import HANDSHAKE_RETRY
+from peer.session.session import HANDSHAKE_RETRY, Session
 from schema.codec import decode_reply
 from schema.envelope import Header, Kind
 from schema.relay_messages import Error, RelayErrorCode
@@ -31,14 +31,15 @@ from schema.session_messages import (
 
 HINT_PAUSE: Final = 1.0
 """Seconds between two handshakes that an unauthenticated hint can bring about."""
-NO_ROUTE_PAUSE: Final = 0.3
-"""Seconds until what found no agent is tried again."""
+RETRY_PAUSE: Final = 0.3
+"""Seconds until what found no agent, or no room, is tried again."""
 HANDSHAKE_LANE: Final = 0
+BULK_PATIENCE: Final = 4
+"""How many times longer a request on a bulk lane waits before it is repeated: repeats cost the most there."""
 
 _FINAL: Final = {
     RelayErrorCode.NOT_PAIRED: "EACCES",
     RelayErrorCode.TOO_LARGE: "EMSGSIZE",
-    RelayErrorCode.MALFORMED: "EPROTO",
 }
 """Errors of the broker that a repeat would only meet again."""
 
@@ -52,10 +53,20 @@ class Outgoing:
     body: bytes | bytearray
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that is about to be sealed, and the session to do it in."""
+
+    lane: int
+    session: Session
+    request: Request
+
+
 class RequesterCore:
     """The state of one client instance towards one agent.
 
-    Not thread-safe but for `seal` and `open`, which cost the most and may run beside everything else.
+    Not thread-safe but for `seal` and `open`, which cost the most and may run beside everything else. `resend_after`
+    is the pause in seconds before the first repeat of a small request.
     """
 
     def __init__(
@@ -80,26 +91,32 @@ class RequesterCore:
         deadline: float,
         on_answer: Callable[[PendingRequest], None],
     ) -> PendingRequest:
-        """A new request, to be sent at once."""
+        """A new request, to be sent at once: by `prepare`, or else when it is next `due`."""
         return self.pending.add(body, caller, lane=lane, deadline=deadline, on_answer=on_answer)
 
-    def seal(self, pending: PendingRequest, now: float) -> Outgoing | None:
-        """The envelope of a request in the present session; None when there must be a handshake first."""
+    def prepare(self, pending: PendingRequest, now: float) -> Prepared | None:
+        """Take a request to be sealed and sent, then `sent` or `unsent`.
+
+        None when there must be a handshake first, and when it does not wait any more.
+        """
         session = self._initiator.sending(now)
-        if session is None:
-            return None
-        request = Request(pending.id, self.pending.acknowledged, pending.caller, pending.body)
-        counter, body = session.seal(pack(request, self._padding))
-        return Outgoing(pending.lane, Header(Kind.SEALED, session.remote_index, counter), body)
+        request = None if session is None else self.pending.sending(pending)
+        return None if session is None or request is None else Prepared(pending.lane, session, request)
+
+    def seal(self, prepared: Prepared) -> Outgoing:
+        """The envelope of a request."""
+        counter, body = prepared.session.seal(pack(prepared.request, self._padding))
+        return Outgoing(prepared.lane, Header(Kind.SEALED, prepared.session.remote_index, counter), body)
 
     def sent(self, pending: PendingRequest, outgoing: Outgoing, now: float) -> None:
         """`outgoing` was given to the link."""
         envelope = (outgoing.header.session, outgoing.header.counter)
-        self.pending.sent(pending, envelope, now, self._resend_after)
+        patience = self._resend_after * (1 if pending.lane == HANDSHAKE_LANE else BULK_PATIENCE)
+        self.pending.sent(pending, envelope, now, patience)
 
-    def unsent(self, pending: PendingRequest, now: float, pause: float) -> None:
-        """It could not be given to the link: again in `pause` seconds."""
-        pending.send_at = now + pause
+    def unsent(self, pending: PendingRequest, now: float) -> None:
+        """It could not be given to the link."""
+        self.pending.again(pending, now + RETRY_PAUSE)
 
     def handshake(self, now: float) -> Outgoing | None:
         """The first message of a handshake, when there must be one now."""
@@ -110,6 +127,10 @@ class RequesterCore:
         self._next_handshake = now + HANDSHAKE_RETRY
         index, message = self._initiator.start(now, self._hello)
         return Outgoing(HANDSHAKE_LANE, Header(Kind.INITIATION, 0, index), message)
+
+    def handshake_unsent(self, now: float) -> None:
+        """The handshake could not be given to the link."""
+        self._next_handshake = now + RETRY_PAUSE
 
     def due(self, now: float) -> list[PendingRequest]:
         """Requests to be sent now; none while there is no session to send them in."""
@@ -130,7 +151,7 @@ class RequesterCore:
             self.refusal = None
             for pending in self.pending:
                 if pending.sent_as is None:
-                    pending.send_at = now
+                    self._hurry(pending, now)
         elif header.kind is Kind.UNKNOWN_SESSION:
             self._lost_session(header.session, now)
         elif header.kind is Kind.REFUSED:
@@ -140,19 +161,20 @@ class RequesterCore:
 
     def refused(self, error: Error, now: float) -> None:
         """The broker refused an envelope."""
+        pause = max(RETRY_PAUSE, error.retry_after)
         if error.session == 0:
             self.refusal = error
-            self._next_handshake = now + max(NO_ROUTE_PAUSE, error.retry_after)
+            self._next_handshake = now + pause
             if error.code in _FINAL and self._initiator.sending(now) is None:
-                self._fail_all(_FINAL[error.code], error.message)
+                self._fail_all(Failure(_FINAL[error.code], error.message))
             return
         pending = self.pending.sent_as(error.session, error.counter)
         if pending is None:
             return
         if error.code in _FINAL:
-            self.pending.answered(pending.id, Failure(_FINAL[error.code], error.message))
+            self.pending.give_up(pending, Failure(_FINAL[error.code], error.message))
         else:
-            pending.send_at = now + max(NO_ROUTE_PAUSE, error.retry_after)
+            self._hurry(pending, now + pause)
 
     def registered(self, lane: int, now: float) -> None:
         """The lane is registered anew: what was sent on it before may be lost with the old connection."""
@@ -160,10 +182,17 @@ class RequesterCore:
             self._next_handshake = now
         for pending in self.pending:
             if pending.lane == lane:
-                pending.send_at = now
+                self._hurry(pending, now)
 
-    def expired(self, now: float) -> None:
-        """Forget session keys whose time has passed."""
+    def agent_gone(self, now: float) -> None:
+        """The broker says that the agent's connections ended: what it had taken is likely lost. Not authenticated."""
+        for pending in self.pending:
+            self._hurry(pending, min(pending.send_at, now + RETRY_PAUSE))
+
+    def expire(self, now: float, why: str = "") -> None:
+        """End the requests whose deadline has passed, with ETIMEDOUT and `why`; forget keys whose time has."""
+        for pending in self.pending.overdue(now):
+            self.pending.give_up(pending, Failure("ETIMEDOUT", why))
         self._initiator.expire(now)
 
     def _lost_session(self, remote_index: int, now: float) -> None:
@@ -171,18 +200,23 @@ class RequesterCore:
         self._next_handshake = min(self._next_handshake, self._last_handshake + HINT_PAUSE)
         for pending in self.pending:
             if pending.sent_as is not None and pending.sent_as[0] == remote_index:
-                pending.sent_as = None
-                pending.send_at = now
+                self.pending.unsent(pending)
+                self._hurry(pending, now)
 
     def _refused_handshake(self, body: memoryview, now: float) -> None:
         try:
             self.refusal = decode_refusal(body)
         except SessionMessageError as error:
             raise FrameRefused(str(error)) from error
-        self._next_handshake = now + HANDSHAKE_RETRY
+        self._next_handshake = now + (RETRY_PAUSE if self.refusal.code is RefusalCode.BUSY else HANDSHAKE_RETRY)
         if self.refusal.code is not RefusalCode.BUSY and self._initiator.sending(now) is None:
-            self._fail_all("EACCES", f"the agent refuses this client: {self.refusal.code.value}")
+            self._fail_all(Failure("EACCES", f"the agent refuses this client: {self.refusal.code.value}"))
 
-    def _fail_all(self, code: str, message: str) -> None:
+    def _hurry(self, pending: PendingRequest, at: float) -> None:
+        """Send it again at `at`, unless it is being sent this very moment."""
+        if pending.send_at != NEVER:
+            self.pending.again(pending, at)
+
+    def _fail_all(self, failure: Failure) -> None:
         for pending in self.pending:
-            self.pending.answered(pending.id, Failure(code, message))
+            self.pending.give_up(pending, failure)

@@ -1,9 +1,9 @@
 """Answering clients: from a sealed envelope to the handler's thread, and back as a sealed reply.
 
-The link's thread only weighs and queues; opening, decoding, doing and sealing happen on a bounded pool.
+The link's thread only weighs and queues; opening, decoding, doing and sealing happen on a bounded pool, which serves
+the clients in turn. What a request means is decided in `responder_core`.
 
-The one rule: the handler sees a request only once it is authenticated, decoded within bounds, and new; and every
-request that it sees is answered.
+The one rule: every request that the handler sees is answered, also when the handler breaks.
 """
 
 from __future__ import annotations
@@ -12,44 +12,28 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-from peer.channel.packing import Padding, pack, unpack
-from peer.channel.reply_cache import ReplyCache, Verdict
-from peer.errors import ClientKeyChanged, HandshakeRefused, SessionError, UnknownClient, UnknownSession
-from peer.link.request_link import RequestLink
+from peer.channel.fair_queue import FairQueue, Shares
+from peer.channel.packing import Padding
+from peer.channel.responder_core import Answer, ClientKey, ResponderCore, Rights, Steps, Work
+from peer.channel.sent_answers import SentAnswers
+from peer.link.request_link import RequestLink, clock
 from peer.session.responder import Responder as Sessions
-from peer.session.session import Session
-from schema.codec import CodecError, decode_request
-from schema.envelope import Address, Header, Kind
-from schema.failure_codes import MALFORMED
+from schema.envelope import Address, Header
 from schema.identity import PeerId
 from schema.relay_messages import Error
-from schema.replies import AnyReply, Done, Failure, Reply
-from schema.requests import AnyRequest, Caller, KeepAlive, Request
-from schema.session_messages import (
-    Refusal,
-    RefusalCode,
-    SessionMessageError,
-    decode_hello,
-    encode_session_message,
-)
+from schema.replies import AnyReply, Done, Failure
+from schema.requests import AnyRequest, Caller, KeepAlive, LockFile
+
+__all__ = ["ClientKey", "Handler", "Quotas", "Responder", "Rights"]
 
 _log = logging.getLogger(__name__)
 
-LEASE: Final = 90.0
-"""Seconds after the last authenticated word of a client instance for which its open files and locks are kept."""
-SEND_PATIENCE: Final = 10.0
+SEND_PATIENCE: Final = 2.0
 """Seconds that a reply waits for room in the link's queue; the client asks again when it is dropped."""
 _UPKEEP: Final = 1.0
-
-
-class ClientKey(NamedTuple):
-    """One running instance of a client: the id whose key it proved, and the number it drew when it started."""
-
-    peer: PeerId
-    instance: int
 
 
 class Handler(Protocol):
@@ -63,36 +47,45 @@ class Handler(Protocol):
         caller: Caller,
         answer: Callable[[AnyReply], None],
     ) -> None:
-        """Do `request` and call `answer` once, now or later, from any thread. Must not raise."""
+        """Do `request` and call `answer` once, now or later, from any thread. Must not raise.
+
+        `request_id` 0 is a `CloseFile` of the channel itself, for a file that was opened for a request given up since.
+        """
 
     def client_gone(self, client: ClientKey) -> None:
         """The client instance is no more: close its files, drop its locks and its waits."""
 
 
-class Rights(Protocol):
-    """Which clients an agent serves, by their identity keys; they may change at any time."""
-
-    def refresh(self, now: float) -> object:
-        """Look whether they changed."""
-
-    def identify(self, peer: str, static_key: bytes) -> None:
-        """Raise `HandshakeRefused` unless `peer` owns that key and is served."""
-
-
-@dataclass(slots=True)
-class _Client:
-    replies: ReplyCache = field(default_factory=ReplyCache)
-    heard_at: float = 0.0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quotas:
-    """What is taken in at once: threads that do operations, envelopes and bytes that wait for one, client instances."""
+    """What is taken in at once: threads that do operations, envelopes and bytes that wait for one, client instances.
+
+    One client has at most half of the envelopes and bytes, and three quarters of the threads.
+    """
 
     threads: int = 16
     envelopes: int = 1024
     bytes: int = 64 * 1024 * 1024
     instances_per_client: int = 64
+
+    @property
+    def shares(self) -> Shares:
+        """The same as bounds of the queue."""
+        return Shares(
+            items=self.envelopes,
+            bytes=self.bytes,
+            items_of_one=max(1, self.envelopes // 2),
+            bytes_of_one=max(1, self.bytes // 2),
+            running_of_one=max(1, 3 * self.threads // 4),
+        )
+
+
+class _Envelope(NamedTuple):
+    lane: int
+    sender: Address
+    header: Header
+    body: memoryview
+    arrived: float
 
 
 class Responder:
@@ -114,193 +107,133 @@ class Responder:
         padding: Padding = Padding.NONE,
     ) -> None:
         self._link = link
-        self._sessions = sessions
         self._handler = handler
-        self._fingerprint = fingerprint
-        self._rights = rights
-        self._quotas = quotas
-        self._padding = padding
+        self._core = ResponderCore(
+            sessions,
+            fingerprint=fingerprint,
+            rights=rights,
+            instances_per_client=quotas.instances_per_client,
+            padding=padding,
+            lock=threading.Lock,
+        )
         self._pool = ThreadPoolExecutor(quotas.threads, thread_name_prefix="operation")
         self._lock = threading.Lock()
         self._idle = threading.Condition(self._lock)
-        self._clients: dict[ClientKey, _Client] = {}
-        self._waiting = 0
-        self._waiting_bytes = 0
+        self._queue: FairQueue[PeerId, _Envelope] = FairQueue(quotas.shares)
+        self._sent = SentAnswers()
         self._unanswered = 0
         self._next_upkeep = 0.0
         self._draining = False
 
     def drain(self, seconds: float) -> bool:
-        """Take nothing new and wait until all that was accepted is answered. False when it was not in time."""
+        """Take nothing new and wait until all that was accepted is answered. False when it was not in time.
+
+        Waits for locks are not waited for: they end with this program, and their clients ask again.
+        """
         with self._idle:
             self._draining = True
-            done = self._idle.wait_for(lambda: not self._waiting and not self._unanswered, seconds)
+            done = self._idle.wait_for(lambda: not self._queue.items and not self._unanswered, seconds)
         self._pool.shutdown(wait=False, cancel_futures=True)
         return done
 
     # --- the link's Receiver -------------------------------------------------------------------------------------
 
     def envelope(self, lane: int, sender: Address, header: Header, body: memoryview, now: float) -> None:
-        """See `Receiver`. More than the quota is dropped here; the client asks again."""
+        """See `Receiver`. More than the client's share is dropped here; it asks again."""
         with self._lock:
-            full = self._waiting >= self._quotas.envelopes or self._waiting_bytes + len(body) > self._quotas.bytes
-            if full or self._draining:
-                return
-            self._waiting += 1
-            self._waiting_bytes += len(body)
-        self._pool.submit(self._take, lane, sender, header, body, now)
+            taken = _Envelope(lane, sender, header, body, now)
+            if not self._draining and self._queue.offer(sender.peer, len(body), taken):
+                self._pool.submit(self._serve)
 
     def registered(self, lane: int, now: float) -> None:
         """See `Receiver`."""
 
-    def peer_gone(self, peer: Address, now: float) -> None:
+    def peer_gone(self, peer: Address, now: float) -> None:  # noqa: ARG002 - the shape is the Receiver's
         """See `Receiver`. The relay is not believed: only silence ends a client's lease."""
         _log.info("the broker says that %s is gone", peer.peer)
 
     def refused(self, error: Error, now: float) -> None:
-        """See `Receiver`. The client asks again for what did not reach it."""
-        if error.address:
-            _log.debug("a reply was not forwarded: %s", error.message)
+        """See `Receiver`. What the broker had no room for goes out again; for the rest the client asks again."""
+        with self._lock:
+            self._sent.refused(error, now)
 
     def tick(self, now: float) -> None:
         """See `Receiver`."""
+        with self._lock:
+            again = self._sent.due(now)
+        for answer in again:
+            self._link.send(answer.lane, answer.client, answer.header, answer.body)
         if now < self._next_upkeep:
             return
         self._next_upkeep = now + _UPKEEP
-        self._rights.refresh(now)
-        dropped = self._sessions.forget_unless(self._still_trusted)
-        if dropped:
-            _log.warning("ended %d sessions of clients that are no longer trusted", dropped)
-        self._sessions.expire(now)
-        with self._lock:
-            gone = [key for key, client in self._clients.items() if now - client.heard_at > LEASE]
-            for key in gone:
-                del self._clients[key]
-        for key in gone:
-            _log.info("%s/%016x has been silent for %.0f s: closing its files", key.peer, key.instance, LEASE)
-            self._pool.submit(self._handler.client_gone, key)
-
-    def _still_trusted(self, session: Session) -> bool:
-        try:
-            self._rights.identify(session.peer_id, session.remote_static)
-        except HandshakeRefused:
-            return False
-        return True
+        for key in self._core.upkeep(now):
+            _log.info("%s/%016x is no more: closing its files", key.peer, key.instance)
+            with self._lock:
+                if not self._draining:
+                    self._pool.submit(self._guarded, self._handler.client_gone, key)
 
     # --- on the pool -----------------------------------------------------------------------------------------------
 
-    def _take(self, lane: int, sender: Address, header: Header, body: memoryview, arrived: float) -> None:
-        try:
-            if header.kind is Kind.SEALED:
-                self._request(lane, sender, header, body, arrived)
-            elif header.kind is Kind.INITIATION:
-                self._handshake(lane, sender, header, body, arrived)
-            else:
-                _log.warning("dropped an envelope: a client sends no %s envelopes to an agent", header.kind.name)
-        except Exception:
-            _log.exception("unexpected failure with an envelope from %s", sender.peer)
-        finally:
-            with self._idle:
-                self._waiting -= 1
-                self._waiting_bytes -= len(body)
-                self._idle.notify_all()
-
-    def _handshake(self, lane: int, sender: Address, header: Header, body: memoryview, now: float) -> None:
-        try:
-            session, response = self._sessions.accept(sender.peer, header.counter, bytes(body), now)
-        except HandshakeRefused as error:
-            _log.warning("refused a handshake of %s: %s", sender.peer, error)
-            refusal = encode_session_message(Refusal(_refusal_code(error), self._fingerprint))
-            self._link.send(lane, sender, Header(Kind.REFUSED, header.counter & 0xFFFFFFFF), refusal)
-            return
-        answer = Header(Kind.RESPONSE, session.remote_index, session.local_index)
-        self._link.send(lane, sender, answer, response)
-
-    def _request(self, lane: int, sender: Address, header: Header, body: memoryview, now: float) -> None:
-        try:
-            session, plaintext = self._sessions.open(header.session, header.counter, body, now)
-            hello = decode_hello(session.remote_payload)
-        except UnknownSession:
-            self._link.send(lane, sender, Header(Kind.UNKNOWN_SESSION, header.session, header.counter), b"")
-            return
-        except (SessionError, SessionMessageError) as error:
-            _log.warning("dropped an envelope of %s: %s", sender.peer, error)
-            return
-        key = ClientKey(PeerId(session.peer_id), hello.instance)
-        client = Address(key.peer, key.instance)
-        try:
-            request = decode_request(unpack(plaintext))
-        except SessionError as error:
-            _log.warning("malformed body from %s: %s", key.peer, error)
-            return
-        except CodecError as error:
-            _log.warning("malformed request of %s: %s", key.peer, error)
-            if error.id is not None:
-                self._reply(_ReplyTo(lane, client, session, error.id), Failure(MALFORMED, str(error)))
-            return
-        verdict = self._begin(key, request, now)
-        reply_to = _ReplyTo(lane, client, session, request.id)
-        if verdict is Verdict.TOO_MANY:
-            self._reply(reply_to, Failure("EAGAIN", "too many requests of this client are unacknowledged"))
-        elif not isinstance(verdict, Verdict):
-            self._reply(reply_to, verdict)
-        elif verdict is Verdict.BEGIN:
-            self._perform(key, request, reply_to)
-
-    def _begin(self, key: ClientKey, request: Request, now: float) -> Verdict | AnyReply:
-        with self._lock:
-            client = self._clients.get(key)
-            if client is None:
-                if sum(known.peer == key.peer for known in self._clients) >= self._quotas.instances_per_client:
-                    return Failure("EUSERS", "too many instances of this client are open")
-                client = self._clients[key] = _Client()
-            client.heard_at = max(client.heard_at, now)
-            verdict = client.replies.begin(request.id, request.acknowledged)
-            if verdict is Verdict.BEGIN:
-                self._unanswered += 1
-            return verdict
-
-    def _perform(self, key: ClientKey, request: Request, reply_to: _ReplyTo) -> None:
-        def answer(reply: AnyReply) -> None:
-            with self._idle:
-                client = self._clients.get(key)
-                if client is not None:
-                    client.replies.finish(request.id, request.body, reply)
+    def _serve(self) -> None:
+        """Work until no client has anything that may run; each envelope brings one thread here."""
+        while True:
+            with self._lock:
+                taken = self._queue.take()
+            if taken is None:
+                return
+            client, size, envelope = taken
             try:
-                self._reply(reply_to, reply)
+                self._guarded(self._take, envelope)
             finally:
                 with self._idle:
-                    self._unanswered -= 1
+                    self._queue.done(client, size)
                     self._idle.notify_all()
 
-        if isinstance(request.body, KeepAlive):
+    def _take(self, envelope: _Envelope) -> None:
+        lane, sender, header, body, arrived = envelope
+        self._carry_out(self._core.receive(lane, sender, header, body, arrived))
+
+    def _carry_out(self, steps: Steps) -> None:
+        for answer in steps.send:
+            self._send(answer)
+        for work in steps.do:
+            self._do(work)
+
+    def _do(self, work: Work) -> None:
+        counted = not (isinstance(work.request, LockFile) and work.request.wait_ms)
+        outcome: list[AnyReply] = []
+        with self._lock:
+            self._unanswered += counted
+
+        def answer(reply: AnyReply) -> None:
+            outcome.append(reply)
+            try:
+                self._carry_out(self._core.finish(work, reply))
+            finally:
+                with self._idle:
+                    self._unanswered -= counted
+                    self._idle.notify_all()
+
+        if isinstance(work.request, KeepAlive):
             answer(Done())
-        else:
-            self._handler.perform(key, request.id, request.body, request.caller, answer)
-
-    def _reply(self, reply_to: _ReplyTo, body: AnyReply) -> None:
-        session = reply_to.session
-        try:
-            counter, sealed = session.seal(pack(Reply(reply_to.request_id, body), self._padding))
-        except SessionError as error:
-            _log.warning("a reply to %s could not be sealed: %s", reply_to.client.peer, error)
             return
-        header = Header(Kind.SEALED, session.remote_index, counter)
-        if not self._link.send_within(reply_to.lane, reply_to.client, header, sealed, SEND_PATIENCE):
-            _log.debug("a reply to %s was not sent: no way to the broker", reply_to.client.peer)
+        try:
+            self._handler.perform(work.client, work.number, work.request, work.caller, answer)
+        except Exception:  # noqa: BLE001 - whatever it was, the client is told and the thread lives
+            _log.exception("unexpected failure in %s of %s", type(work.request).__name__, work.client.peer)
+            if not outcome:
+                answer(Failure("EIO", "the agent failed unexpectedly; its log says more"))
 
+    def _send(self, answer: Answer) -> None:
+        if self._link.send_within(answer.lane, answer.client, answer.header, answer.body, SEND_PATIENCE):
+            with self._lock:
+                self._sent.keep(answer, clock())
+        else:
+            _log.debug("a reply to %s was not sent: no way to the broker", answer.client.peer)
 
-@dataclass(frozen=True, slots=True)
-class _ReplyTo:
-    lane: int
-    client: Address
-    session: Session
-    request_id: int
-
-
-def _refusal_code(error: HandshakeRefused) -> RefusalCode:
-    if isinstance(error, UnknownClient):
-        return RefusalCode.UNKNOWN_CLIENT
-    if isinstance(error, ClientKeyChanged):
-        return RefusalCode.KEY_CHANGED
-    return RefusalCode.UNDECIPHERABLE
+    def _guarded(self, call: Callable[..., object], *arguments: object) -> None:
+        """What nobody waits for must say itself that it failed: the pool would swallow it."""
+        try:
+            call(*arguments)
+        except Exception:  # noqa: BLE001 - it is logged with its traceback, and the thread lives
+            _log.exception("unexpected failure while answering")

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import zmq
+from zmq.utils.monitor import parse_monitor_message
 
 from peer.link.registration import Registration, Standing
 from schema.envelope import Header, Kind
 from schema.limits import MAX_MESSAGE
-from schema.relay_messages import RelayMessage, encode_relay_message
+from schema.relay_messages import Error, RelayErrorCode, RelayMessage, encode_relay_message
 
 HIGH_WATER: Final = 256
 """Messages queued in one socket, each way, before the sender must wait."""
@@ -24,6 +25,14 @@ HEARTBEAT_MS: Final = 5_000
 RECONNECT_MS: Final = 100
 RECONNECT_MAX_MS: Final = 2_000
 _ZERO_COPY_FROM: Final = 32 * 1024
+
+_ENDED_EARLY: Final = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+_EVENTS: Final = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED | _ENDED_EARLY
+
+Delivery = Callable[[bytes, bytes, memoryview], None]
+"""Takes the address, header and body of a message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +68,7 @@ class Dialing:
 
 
 class Lane:
-    """A connection and its registration. Thread-safe; `receive` alone is for the link's own thread."""
+    """A connection and its registration. Thread-safe; `receive`, `follow` and `reconnect` are for the link's thread."""
 
     def __init__(
         self,
@@ -72,8 +81,10 @@ class Lane:
         self._wake = wake
         self._dialing = dialing
         self.registration: Final = registration
+        self.malformed = 0
+        """Messages that were dropped since they do not have the frames of an envelope."""
         self._lock = threading.Lock()
-        self._socket = self._connect()
+        self._socket, self._monitor = self._connect()
 
     @property
     def registered(self) -> bool:
@@ -81,10 +92,10 @@ class Lane:
         return self.registration.standing is Standing.REGISTERED
 
     @property
-    def descriptor(self) -> int:
-        """The edge-triggered descriptor to wait on; after it wakes, `receive` until there is nothing."""
+    def descriptors(self) -> tuple[int, int]:
+        """Of the connection and of its events, edge-triggered: after one wakes, `receive` or `follow` to the end."""
         with self._lock:
-            return int(self._socket.fileno())
+            return int(self._socket.fileno()), int(self._monitor.fileno())
 
     def send(self, address: bytes, header: Header, body: bytes | bytearray | memoryview) -> bool:
         """Queue an envelope with this lane's token. False when the lane is not registered or its queue is full."""
@@ -101,37 +112,81 @@ class Lane:
             for message in messages:
                 self._send([b"", frame, encode_relay_message(message)])
 
-    def receive(self, deliver: Callable[[list[zmq.Frame]], None]) -> None:
-        """Take in everything that has arrived and hand it to `deliver`, which runs without the lock."""
+    def receive(self, deliver: Delivery) -> None:
+        """Take in everything that has arrived and hand it to `deliver`, which runs without the lock.
+
+        What arrives later wakes the descriptor, or the sender that took the edge away from it wakes the listener.
+        """
         while True:
             with self._lock:
                 try:
-                    frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                    message = self._receive()
                 except zmq.Again:
                     return
-            deliver(frames)
+            if message is None:
+                self.malformed += 1
+            else:
+                deliver(*message)
 
-    def readable(self) -> bool:
-        """Whether a message waits to be received."""
-        with self._lock:
-            return self._readable()
+    def follow(self, now: float) -> None:
+        """Take in what became of the connection, and tell the registration."""
+        while True:
+            try:
+                event = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))["event"]
+            except zmq.Again:
+                return
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self.registration.connected(now)
+            elif event == zmq.EVENT_DISCONNECTED:
+                self.registration.disconnected()
+            elif event == zmq.EVENT_CLOSED:
+                self.registration.unreachable(self._excuse("nobody answers there"))
+            else:
+                why = "it does not know this peer's transport key, or its own key is not the one that is pinned here"
+                self.registration.unreachable(self._excuse(why))
 
     def reconnect(self) -> None:
         """Drop the connection with all that is queued in it and make a new one."""
         with self._lock:
-            self._socket.close()
-            self._socket = self._connect()
+            self._close(0)
+            self._socket, self._monitor = self._connect()
+        self.registration.disconnected()
 
-    def close(self) -> None:
-        """Close the connection."""
+    def close(self, linger_ms: int) -> None:
+        """Close the connection; what is queued still goes out for as long as `linger_ms` after that."""
         with self._lock:
-            self._socket.close()
+            self._close(linger_ms)
 
-    def _connect(self) -> zmq.Socket[bytes]:
+    def _connect(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
         socket = self._context.socket(zmq.DEALER)
         self._dialing.apply(socket)
+        monitor = socket.get_monitor_socket(_EVENTS)
         socket.connect(self._dialing.endpoint)
-        return socket
+        return socket, monitor
+
+    def _close(self, linger_ms: int) -> None:
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close(linger_ms)
+
+    def _excuse(self, why: str) -> Error:
+        return Error(RelayErrorCode.UNREGISTERED, f"the broker at {self._dialing.endpoint} is out of reach: {why}")
+
+    def _receive(self) -> tuple[bytes, bytes, memoryview] | None:
+        """One message; None for one that is no envelope. The body, which may be large, stays in ZeroMQ's memory."""
+        socket = self._socket
+        address = socket.recv(zmq.NOBLOCK)
+        if not socket.getsockopt(zmq.RCVMORE):
+            return None
+        header = socket.recv(zmq.NOBLOCK)
+        if not socket.getsockopt(zmq.RCVMORE):
+            return None
+        body = socket.recv(zmq.NOBLOCK, copy=False)
+        if not body.more:
+            return address, header, body.buffer
+        while socket.getsockopt(zmq.RCVMORE):
+            socket.recv(zmq.NOBLOCK)
+        return None
 
     def _send(self, frames: list[bytes | bytearray | memoryview]) -> bool:
         try:
@@ -140,10 +195,7 @@ class Lane:
             return False
         finally:
             # Sending lets libzmq take in what has arrived, and with it the edge that the listener sleeps on.
-            if self._readable():
+            events = self._socket.getsockopt(zmq.EVENTS)
+            if isinstance(events, int) and events & zmq.POLLIN:
                 self._wake()
         return True
-
-    def _readable(self) -> bool:
-        events = self._socket.getsockopt(zmq.EVENTS)
-        return isinstance(events, int) and bool(events & zmq.POLLIN)

@@ -8,6 +8,7 @@ The one rule: nothing is kept for later. What cannot be sent now is said to be u
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
@@ -22,16 +23,23 @@ import zmq
 from peer.link.lane import Dialing, Lane
 from peer.link.registration import Registration
 from schema.envelope import Address, EnvelopeError, Header, Kind, decode_address, decode_header
+from schema.pace import Pace
 from schema.relay_messages import Announce, Announced, Error, PeerGone, RelayMessageError, decode_relay_message
 
 _log = logging.getLogger(__name__)
 
 URGENT_LANE: Final = 0
 DEFAULT_LANES: Final = 4
+UPKEEP: Final = 0.1
+"""Seconds between two looks at timers, here and in the receiver, while messages keep coming."""
 LONGEST_WAIT: Final = 0.25
 """Seconds that the link's thread sleeps at most, so that timers of those above are never later than this."""
+FLUSH: Final = 1.0
+"""Seconds for which `stop` lets what is queued go out."""
 SEND_WAIT: Final = 0.002
-"""Seconds between two attempts to send into a full queue."""
+LONGEST_SEND_WAIT: Final = 0.05
+"""Seconds between two attempts to send into a full queue: doubled from the first to the longest."""
+_COMPLAINTS_EVERY: Final = 1.0
 
 
 def clock() -> float:
@@ -75,10 +83,13 @@ class RequestLink:
         self._stopping = threading.Event()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._listen, name="link", daemon=True)
+        self._poller = select.poll()
+        self._monitors: set[int] = set()
         self._topics: set[bytes] = set()
         self._announced: set[bytes] = set()
         self._receiver: Receiver | None = None
-        self._reported = False
+        self._reported: str | None = None
+        self._complaints = Pace(_COMPLAINTS_EVERY)
 
     def start(self, receiver: Receiver) -> None:
         """Connect and listen from now on."""
@@ -86,13 +97,13 @@ class RequestLink:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening and close every connection; what is still queued is dropped."""
+        """Stop listening and close every connection; what is still queued has `FLUSH` seconds to go out."""
         self._stopping.set()
         self._wake()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
         for lane in self.lanes:
-            lane.close()
+            lane.close(round(1000 * FLUSH))
         self._context.term()
         os.close(self._woken)
 
@@ -100,6 +111,10 @@ class RequestLink:
         """The next lane for bulk, in turn; the only lane where there is one."""
         others = len(self.lanes) - 1
         return 1 + next(self._bulk) % others if others else URGENT_LANE
+
+    def registered(self, lane: int) -> bool:
+        """Whether the lane can send now."""
+        return self.lanes[lane].registered
 
     def send(self, lane: int, destination: Address, header: Header, body: bytes | bytearray | memoryview) -> bool:
         """Send an envelope without waiting. False when it was not sent: not registered, or too much is queued."""
@@ -109,11 +124,15 @@ class RequestLink:
         self, lane: int, destination: Address, header: Header, body: bytes | bytearray | memoryview, seconds: float
     ) -> bool:
         """As `send`, waiting up to `seconds` for room in the queue of a registered lane."""
+        if self.send(lane, destination, header, body):
+            return True
         deadline = clock() + seconds
-        while not self.send(lane, destination, header, body):
-            if not self.lanes[lane].registered or clock() >= deadline or self._stopping.wait(SEND_WAIT):
-                return False
-        return True
+        pause = SEND_WAIT
+        while self.registered(lane) and clock() < deadline and not self._stopping.wait(pause):
+            if self.send(lane, destination, header, body):
+                return True
+            pause = min(2 * pause, LONGEST_SEND_WAIT)
+        return False
 
     def announce(self, topic: bytes) -> None:
         """Have the broker admit our publications under `topic`, again after each registration."""
@@ -138,64 +157,90 @@ class RequestLink:
         receiver = self._receiver
         if receiver is None:
             raise RuntimeError("a link is started with its receiver")
+        deliveries = [
+            functools.partial(self._guarded, self._deliver, receiver, index) for index in range(len(self.lanes))
+        ]
+        self._watch()
+        upkeep_at = 0.0
         while not self._stopping.is_set():
             now = clock()
-            for index, lane in enumerate(self.lanes):
-                self._guarded(self._keep_alive, lane, now)
-                lane.receive(self._deliverer(receiver, index, lane))
-            self._guarded(receiver.tick, now)
-            self._wait(now)
+            if now >= upkeep_at:
+                upkeep_at = now + UPKEEP
+                for lane in self.lanes:
+                    self._guarded(self._keep_alive, lane, now)
+                self._guarded(receiver.tick, now)
+            for lane, deliver in zip(self.lanes, deliveries, strict=True):
+                lane.receive(deliver)
+            if self._wait(upkeep_at):
+                upkeep_at = 0.0
 
-    def _deliverer(self, receiver: Receiver, index: int, lane: Lane) -> Callable[[list[zmq.Frame]], None]:
-        def deliver(frames: list[zmq.Frame]) -> None:
-            self._guarded(self._deliver, receiver, index, lane, frames, clock())
-
-        return deliver
-
-    def _wait(self, now: float) -> None:
-        poller = select.poll()
-        poller.register(self._woken, select.POLLIN)
+    def _watch(self) -> None:
+        """Know every descriptor to wait for."""
+        self._poller = select.poll()
+        self._poller.register(self._woken, select.POLLIN)
+        self._monitors = set()
         for lane in self.lanes:
-            poller.register(lane.descriptor, select.POLLIN)
+            connection, events = lane.descriptors
+            self._poller.register(connection, select.POLLIN)
+            self._poller.register(events, select.POLLIN)
+            self._monitors.add(events)
+
+    def _wait(self, upkeep_at: float) -> bool:
+        """Sleep until there is something to do; True when it is about a connection itself."""
+        now = clock()
         due = min(lane.registration.next_tick(now) for lane in self.lanes)
-        # Edge-triggered: only once nothing is left to read does a descriptor say when there is more.
-        if any(lane.readable() for lane in self.lanes):
-            return
-        for descriptor, _ in poller.poll(1000 * min(due, LONGEST_WAIT)):
-            if descriptor == self._woken:
-                os.eventfd_read(self._woken)
+        seconds = max(upkeep_at - now, min(due, LONGEST_WAIT), 0.0)
+        ready = [descriptor for descriptor, _ in self._poller.poll(1000 * seconds)]
+        if self._woken in ready:
+            os.eventfd_read(self._woken)
+        return not self._monitors.isdisjoint(ready)
 
     def _wake(self) -> None:
         os.eventfd_write(self._woken, 1)
 
     def _keep_alive(self, lane: Lane, now: float) -> None:
+        lane.follow(now)
         registration = lane.registration
         if registration.silent(now):
             _log.warning("no word from the broker at %s: connecting again", self._endpoint)
             lane.reconnect()
+            self._watch()
         messages = registration.tick(now)
         if messages:
             lane.tell_relay(messages)
+        self._report(self.refusal)
+        if lane.malformed and self._complaints.allows("frames", now):
+            _log.warning("dropped %d messages that are no envelopes", lane.malformed)
+            lane.malformed = 0
 
-    def _deliver(self, receiver: Receiver, index: int, lane: Lane, frames: list[zmq.Frame], now: float) -> None:
-        if len(frames) != 3:
-            _log.warning("dropped a message of %d frames: an envelope has 3", len(frames))
-            return
+    def _report(self, refusal: Error | None) -> None:
+        """Say once why we are not registered."""
+        message = refusal.message if refusal else None
+        if message and message != self._reported:
+            _log.warning("not registered: %s", message)
+        self._reported = message
+
+    def _deliver(self, receiver: Receiver, index: int, address: bytes, header_frame: bytes, body: memoryview) -> None:
+        now = clock()
+        lane = self.lanes[index]
         try:
-            sender = decode_address(frames[0].bytes)
-            header = decode_header(frames[1].bytes)
+            sender = decode_address(address)
+            header = decode_header(header_frame)
             if sender is not None:
                 lane.registration.heard(now)
-                receiver.envelope(index, sender, header, frames[2].buffer, now)
+                receiver.envelope(index, sender, header, body, now)
             elif header.kind is Kind.RELAY:
-                self._relay_says(receiver, index, lane, frames[2].buffer, now)
+                self._relay_says(receiver, index, lane, body, now)
         except (EnvelopeError, RelayMessageError) as error:
-            _log.warning("dropped a malformed message: %s", error)
+            if self._complaints.allows("malformed", now):
+                _log.warning("dropped a malformed message: %s", error)
 
     def _relay_says(self, receiver: Receiver, index: int, lane: Lane, body: memoryview, now: float) -> None:
         message = decode_relay_message(body)
         if lane.registration.receive(message, now):
             self._on_registered(receiver, index, now)
+        elif not lane.registered:
+            lane.tell_relay(lane.registration.tick(now))
         if isinstance(message, PeerGone):
             gone = decode_address(message.address)
             if gone is not None:
@@ -203,14 +248,10 @@ class RequestLink:
         elif isinstance(message, Announced):
             self._announced.add(message.topic)
         elif isinstance(message, Error):
-            if index == URGENT_LANE and lane.registration.refusal is message and not self._reported:
-                self._reported = True
-                _log.warning("the broker at %s does not register us: %s", self._endpoint, message.message)
             receiver.refused(message, now)
 
     def _on_registered(self, receiver: Receiver, index: int, now: float) -> None:
         if index == URGENT_LANE:
-            self._reported = False
             self._announced.clear()
             self.lanes[index].tell_relay([Announce(topic) for topic in self._topics])
             _log.info("registered with the broker at %s", self._endpoint)
@@ -222,5 +263,5 @@ class RequestLink:
         """One message that breaks its receiver must not end the thread that all others depend on."""
         try:
             call(*arguments)
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is logged with its traceback, and the thread lives
             _log.exception("unexpected failure on the link's thread")

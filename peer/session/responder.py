@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from peer.errors import HandshakeRefused, UnknownSession
+from peer.errors import TryAgainLater, UnknownSession
 from peer.session.handshake_state import HandshakeState
 from peer.session.primitives import Buffer, KeyPair
 from peer.session.session import LockFactory, Session, check_index, new_index
@@ -77,7 +77,7 @@ class Responder:
         response = handshake.write_message(payload)
         with self._lock:
             if self._rights_changed != rights_changed:
-                raise HandshakeRefused(f"rights changed while {claimed_id} shook hands: try again")
+                raise TryAgainLater(f"rights changed while {claimed_id} shook hands: try again")
             self._drop_expired(now)
             self._make_room(claimed_id)
             session = Session(
@@ -137,7 +137,7 @@ class Responder:
         _shorten(self._unconfirmed, peer_id, MAX_UNCONFIRMED_PER_PEER)
         if len(self) >= MAX_SESSIONS:
             if not self._unconfirmed:
-                raise HandshakeRefused(f"there are {MAX_SESSIONS} sessions already: try again later")
+                raise TryAgainLater(f"there are {MAX_SESSIONS} sessions already: try again later")
             del self._unconfirmed[next(iter(self._unconfirmed))]
 
     def _drop_expired(self, now: float) -> None:
