@@ -5,6 +5,7 @@ The one rule: whatever keeps it from running is one sentence on standard error a
 
 from __future__ import annotations
 
+import resource
 import signal
 import sys
 import threading
@@ -13,10 +14,11 @@ from types import FrameType
 
 import click
 
-from broker import config, logs
-from broker.errors import BrokerError
+from broker import config
+from broker.errors import BrokerError, StartupError
 from broker.key_file import read_key_file
 from broker.server import Server
+from schema.log_lines import LogTable, log_to
 
 _HELP = """Run the RemoteFS broker (the relay) that CONFIG.toml describes.
 
@@ -64,7 +66,8 @@ def main(configuration: Path, check: bool) -> None:
         if check:
             click.echo(f"{configuration}: good; {key.certificate.id} is {key.certificate.fingerprint}")
             return
-        logs.set_up(settings.log)
+        _set_up_logs(settings.log)
+        _raise_descriptor_limit()
         server = Server(settings, key)
     except BrokerError as error:
         click.echo(f"broker: {error}", err=True)
@@ -76,7 +79,24 @@ def main(configuration: Path, check: bool) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_to_stop)
-    server.run(stop)
+    try:
+        server.run(stop)
+    except BrokerError as error:
+        click.echo(f"broker: {error}", err=True)
+        sys.exit(1)
+
+
+def _raise_descriptor_limit() -> None:
+    """Every connection is a descriptor, and the usual soft limit of 1,024 was made for select(2)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _set_up_logs(table: LogTable) -> None:
+    try:
+        log_to(table, "broker")
+    except OSError as error:
+        raise StartupError(f"log.file: {table.file} cannot be written: {error.strerror}") from error
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import msgspec
 
 from broker.errors import ConfigurationError
 from schema.identity import IdentityError, PeerId, peer_id
 from schema.limits import MAX_MESSAGE
+from schema.log_lines import LogTable
 from schema.settings import SettingsError, read_settings
 
 _Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
@@ -83,20 +84,14 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Life of a session token; it is renewed at half of it."""
     heartbeat_seconds: _Seconds = 5.0
     """A peer instance that was silent for three of these is gone."""
+    handshake_seconds: _Seconds = 5.0
+    """A connection that has not shown an authorised key for this long is closed; the peer may try again."""
 
 
 class MetricsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[metrics]``: HOST:PORT of ``/metrics`` (Prometheus) and ``/health`` (JSON); empty is off."""
 
     address: str = "127.0.0.1:9420"
-
-
-class LogTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``[log]``: to standard error, or to a file that rotates at 10 MB (five are kept)."""
-
-    format: Literal["plain", "json"] = "plain"
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    file: Path | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

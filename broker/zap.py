@@ -3,6 +3,10 @@
 The one rule: only CURVE, only keys that admission knows; whatever is not understood is refused, and no key is logged,
 only fingerprints.
 
+A refusal has status 300, *temporary*: who is admitted changes while we run. libzmq then lets the handshake run out and
+the peer's socket tries again by itself, so a peer that came before its certificate gets in when that appears. After a
+400 a libzmq client never tries again on that socket (seen with 4.3.5).
+
 It lives in the server's own loop, without a thread: admission then needs no lock, and an answer never comes from
 certificates older than those the loop routes by. Handshakes wait for a turn of the loop, well under their deadline.
 """
@@ -71,7 +75,7 @@ class ZapHandler:
         if user is None:
             if self._log_lines.allows(address, now):
                 log.warning("refused a connection from %s: %s is not authorised", address, seen)
-            return [_VERSION, request[1], b"400", b"not authorised", b"", b""]
+            return [_VERSION, request[1], b"300", b"not authorised", b"", b""]
         log.debug("admitted %s from %s", user, address)
         return [_VERSION, request[1], b"200", b"OK", user.encode(), b""]
 

@@ -117,15 +117,17 @@ class FeedPlane:
                     self._banished[peer] = now + _BANISHMENT
                 self._close_outward()
 
-    def mend(self) -> None:
+    def mend(self, now: float) -> None:
         """Open the subscriber side anew where that is called for. To be called in every turn of the loop."""
         if self._feed.stale:
             self._close_outward()
         if self.outward is None:
             try:
                 self.outward = self._open_outward()
-            except StartupError:
-                return  # the old listener's port is not free yet: it will be in one of the next turns
+            except StartupError as error:
+                # The old listener's port is not free yet; it will be in one of the next turns.
+                if self._log_lines.allows("reopen", now):
+                    log.info("subscribers have to wait: %s", error)
 
     def close(self) -> None:
         """Close both sockets."""

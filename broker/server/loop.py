@@ -18,6 +18,7 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from importlib import metadata
 from typing import Any, Final, cast
@@ -29,6 +30,7 @@ from broker.admission import Admission, AuthorizedDirectory
 from broker.config import Settings
 from broker.counters import Counters
 from broker.delivery import Delivery
+from broker.errors import BrokerError
 from broker.feed_admission import FeedAdmission
 from broker.health import HealthServer, Pulse
 from broker.key_file import TransportKey, read_key_file
@@ -55,6 +57,8 @@ _IDLE_MS: Final = 250
 _SPOOLED_MS: Final = 2
 """POLLOUT of a ROUTER says that some connection takes more, not which: the spool is retried by time."""
 _HOUSEKEEPING: Final = 1.0
+_MAX_FAILURES: Final = 20
+"""Turns that failed in a row after which the program ends, to be started afresh by its supervisor."""
 
 
 class Server:
@@ -110,16 +114,19 @@ class Server:
         with self._resources:
             if self._health is not None:
                 self._health.start()
+                log.info("metrics and health are at %s", self._health.address)
             log.info("%s listens on %s, feeds on %s and %s", self.key.certificate.id, *self.endpoints)
             log.info("its certificate is %s", self.key.certificate.fingerprint)
-            housekeeping = time.monotonic()
+            housekeeping, failures = time.monotonic(), 0
             while not stop.is_set() and not self._stopping.is_set():
                 ready = self._poll()
                 began = time.monotonic()
-                self._turn(ready, began)
+                failures = 0 if self._guarded(self._turn, ready, began) else failures + 1
                 if began >= housekeeping:
                     housekeeping = began + _HOUSEKEEPING
-                    self._keep_house(began)
+                    self._guarded(self._keep_house, began)
+                if failures >= _MAX_FAILURES:
+                    raise BrokerError(f"{failures} turns of the loop failed one after another: see the log")
                 self.pulse.turn(began, time.monotonic(), self.relay.table.live_peers)
             log.info("stopped")
 
@@ -197,9 +204,18 @@ class Server:
             self._plane.publications(now)
         if self._plane.outward in ready:
             self._plane.subscriptions(now)
-        self._plane.mend()
+        self._plane.mend(now)
         if self.spool.bytes:
             self._delivery.flush(now)
+
+    def _guarded(self, call: Callable[..., None], *arguments: Any) -> bool:
+        """One message that finds a fault of ours must not end the service to everybody else."""
+        try:
+            call(*arguments)
+        except Exception:
+            log.exception("unexpected failure in a turn of the loop")
+            return False
+        return True
 
     def _keep_house(self, now: float) -> None:
         for peer in self._admit():

@@ -7,6 +7,7 @@ refuse each connection instead of letting each in (ZMQ_ZAP_ENFORCE_DOMAIN, zmq_s
 from __future__ import annotations
 
 import errno
+import re
 from typing import Any, Final
 
 import zmq
@@ -20,10 +21,10 @@ FEED_OUT: Final = "feed-out"
 
 _SLACK: Final = 1024
 """Bytes over the largest body that a frame may have before its connection is cut: CURVE's own, and some to be told."""
-_HANDSHAKE_MS: Final = 10_000
 _HEARTBEAT_MS: Final = 5_000
 _HEARTBEAT_TIMEOUT_MS: Final = 15_000
 _BACKLOG: Final = 256
+_IPV4: Final = re.compile(r"tcp://\d+\.\d+\.\d+\.\d+:")
 
 
 def open_socket(
@@ -36,11 +37,10 @@ def open_socket(
     socket.setsockopt(zmq.ZAP_DOMAIN, domain.encode())
     socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
     socket.linger = 0
-    socket.ipv6 = True
     socket.backlog = _BACKLOG
     socket.sndhwm = socket.rcvhwm = queue
     socket.setsockopt(zmq.MAXMSGSIZE, limits.max_message_bytes + _SLACK)
-    socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, int(limits.handshake_seconds * 1000))
     socket.setsockopt(zmq.HEARTBEAT_IVL, _HEARTBEAT_MS)
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _HEARTBEAT_TIMEOUT_MS)
     socket.setsockopt(zmq.HEARTBEAT_TTL, _HEARTBEAT_TIMEOUT_MS)
@@ -68,6 +68,7 @@ def bound_to(socket: zmq.Socket[bytes]) -> str:
 
 def _bind_any_family(socket: zmq.Socket[bytes], endpoint: str) -> None:
     """Where the kernel has IPv6 switched off, ``*`` cannot be bound for both families: then IPv4 alone."""
+    socket.ipv6 = not _IPV4.match(endpoint)
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:

@@ -120,8 +120,12 @@ class Net:
         return self._server
 
     def authorize(self, name: str) -> None:
-        """Give `name` new keys and put the certificate where the broker looks."""
+        """Give `name` new keys, and certify them."""
         self.keys[name] = Keys()
+        self.certify(name)
+
+    def certify(self, name: str) -> None:
+        """Put the certificate of the keys that `name` has where the broker looks."""
         text = encode_certificate(Certificate(PeerId(name), self.keys[name].public))
         (self.authorized / f"{name}.cert").write_text(text)
 
@@ -132,8 +136,13 @@ class Net:
         """Start the broker, with other limits."""
         changed = msgspec.structs.replace(self.settings.limits, **limits)
         self.settings = msgspec.structs.replace(self.settings, limits=changed)
+        server = self.build()
+        server.start()
+        return server
+
+    def build(self) -> Server:
+        """Make the broker without turning its loop."""
         self._server = Server(self.settings)
-        self._server.start()
         return self._server
 
     def stop_server(self) -> None:
@@ -164,6 +173,12 @@ class Net:
         socket.reconnect_ivl = 50
         self._sockets.append(socket)
         return socket
+
+    def monitor(self, socket: zmq.Socket[bytes], events: int) -> zmq.Socket[bytes]:
+        """What happens to the connection of `socket`."""
+        monitor = socket.get_monitor_socket(events)
+        self._sockets.append(monitor)
+        return monitor
 
     def connect(self, name: str, **options: Any) -> Connection:
         """A DEALER of the peer `name`."""

@@ -13,7 +13,7 @@ from broker.config import BrokerTable
 from broker.errors import KeyFileError, StartupError
 from broker.server import Server
 from schema.envelope import Header, Kind, decode_header
-from schema.relay_messages import AuthRequest, Error, PeerGone, Ping, Pong, RelayErrorCode
+from schema.relay_messages import AuthRequest, AuthResponse, Error, PeerGone, Ping, Pong, RelayErrorCode
 from tests.broker.server.net import Keys, Net, until
 
 
@@ -233,6 +233,17 @@ def test_a_certificate_that_appears_is_admitted_and_one_that_goes_is_cut_off_liv
     assert isinstance(old, Error), "the connection of the old key stays refused"
 
 
+def test_a_peer_that_came_before_its_certificate_gets_in_when_that_appears(net: Net) -> None:
+    server = net.start(handshake_seconds=0.3)
+    net.revoke("laptop")
+    until(lambda: "laptop" not in server.admission.peers.values())
+    early = net.connect("laptop")
+    early.tell(AuthRequest(1))
+    until(lambda: server.counters.authentications["refused"] > 0)
+    net.certify("laptop")
+    assert isinstance(early.hear(), AuthResponse)
+
+
 def test_too_much_is_refused_with_the_time_to_wait(net: Net) -> None:
     net.start(messages_per_second=20, burst_seconds=1.0)
     net.registered("server")
@@ -243,6 +254,29 @@ def test_too_much_is_refused_with_the_time_to_wait(net: Net) -> None:
     assert isinstance(error, Error)
     assert error.code is RelayErrorCode.RATE_LIMITED
     assert error.retry_after > 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_every_address_is_served_by_a_star(net: Net, host: str) -> None:
+    net.settings = msgspec.structs.replace(net.settings, broker=BrokerTable("relay", "tcp://*:*"))
+    port = net.start().endpoints[0].rpartition(":")[2]
+    laptop = net.connect("laptop")
+    laptop.socket.ipv6 = True
+    laptop.socket.disconnect(net.server.endpoints[0])
+    laptop.socket.connect(f"tcp://{host}:{port}")
+    assert laptop.register().token
+
+
+def test_a_fault_of_ours_does_not_end_the_service(
+    net: Net, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = net.start()
+    laptop = net.registered("laptop")
+    with monkeypatch.context() as broken:
+        broken.setattr(server.relay, "receive", lambda *_: 1 / 0)
+        laptop.tell(Ping())
+        until(lambda: "ZeroDivisionError" in caplog.text)
+    assert isinstance(laptop.ask(Ping()), Pong)
 
 
 def test_a_port_in_use_is_one_clear_sentence(net: Net) -> None:
