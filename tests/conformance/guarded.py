@@ -33,6 +33,8 @@ class Guarded(Decorator):
         try:
             for field in _PATH_FIELDS:
                 checked(getattr(request, field, ()))
+            for path in getattr(request, "paths", ()):
+                checked(path)
             return super()._perform(request, caller, reply)
         except PathError as error:
             raise OperationFailed("ENAMETOOLONG" if error.too_long else "EINVAL", str(error)) from error

@@ -47,6 +47,7 @@ from schema.requests import (
     SetXattr,
     StatVolume,
 )
+from tests.conformance.feedless import Feedless
 from tests.conformance.guarded import StaleHandle
 from tests.conformance.memory_volume import Inode, MemoryVolume, Path, failure
 from tests.conformance.sparse_bytes import BLOCK
@@ -71,7 +72,7 @@ class OpenedInode:
         return self.flags & os.O_ACCMODE != os.O_RDONLY
 
 
-class MemoryNames:
+class MemoryNames(Feedless):
     """The operations on names and attributes, raising `OSError`. `clock` gives nanoseconds since the epoch."""
 
     def __init__(self, clock: Callable[[], int]) -> None:

@@ -68,6 +68,7 @@ from schema.requests import (
     WriteFile,
 )
 from tests.conformance import libc
+from tests.conformance.feedless import Feedless
 from tests.conformance.guarded import Guarded, StaleHandle
 from tests.conformance.posix_locks import PosixLocks
 
@@ -86,7 +87,7 @@ def posix_filesystem(directory: str) -> Iterator[FileSystem]:
         operations.close()
 
 
-class _PosixOperations:
+class _PosixOperations(Feedless):
     """One method an operation, raising `OSError`. The umask is the process's: one thread at a time may create."""
 
     def __init__(self, directory: bytes) -> None:

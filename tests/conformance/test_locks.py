@@ -173,6 +173,23 @@ def test_an_owner_upgrades_by_another_handle(files: Files) -> None:
     files.lock(writer, TWO, SHARED, 0, 5)
 
 
+def test_an_upgrade_leaves_the_other_ranges_as_they_are(files: Files) -> None:
+    files.put(b"a")
+    reader, writer = files.open(b"a", os.O_RDONLY), files.open(b"a", os.O_RDWR)
+    files.lock(reader, ONE, SHARED, 0, 10)
+    files.lock(reader, ONE, UNLOCK, 0, 5)
+    files.lock(reader, ONE, SHARED, 20, 10)
+    files.lock(writer, ONE, EXCLUSIVE, 40, 10)
+    files.lock(writer, TWO, EXCLUSIVE, 0, 5)
+    files.lock(writer, TWO, EXCLUSIVE, 10, 10)
+    files.lock(writer, TWO, SHARED, 5, 5)
+    for start in (9, 20, 29):
+        with refused("EAGAIN"):
+            files.lock(writer, THREE, EXCLUSIVE, start, 1)
+    with refused("EAGAIN"):
+        files.lock(writer, THREE, SHARED, 40, 1)
+
+
 def test_closing_the_handle_gives_its_locks_back(files: Files) -> None:
     handle, other = files.create(b"a"), files.open(b"a")
     files.lock(handle, ONE, EXCLUSIVE)
