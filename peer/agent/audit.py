@@ -30,11 +30,14 @@ _BATCH: Final = 256
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
-    """One line to be. `outcome` is ``ok`` or a failure code; `request` the client's number of it."""
+    """One line to be. `outcome` is ``ok`` or a failure code; `request` the client's number of it.
+
+    `request` and `uid` are None for what the agent did by itself: it closes the files of a client that is gone.
+    """
 
     time: float
     client: str
-    request: int
+    request: int | None
     uid: int | None
     operation: str
     path: tuple[bytes, ...] | None
@@ -48,7 +51,7 @@ class _Line(msgspec.Struct, frozen=True, omit_defaults=True):
     time: str
     operation: str
     client: str = ""
-    request: int = 0
+    request: int | None = None
     uid: int | None = None
     path: str | None = None
     second_path: str | None = None
@@ -119,6 +122,8 @@ class AuditLog:
                     break
             ended = batch[-1] is None
             self._write([entry for entry in batch if entry is not None])
+            for _ in batch:
+                self._queue.task_done()
         if self._descriptor >= 0:
             os.close(self._descriptor)
 

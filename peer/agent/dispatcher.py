@@ -63,10 +63,14 @@ _CREATING: Final = (requests.CreateFile, requests.CreateDir, requests.CreateNode
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Limits:
-    """What clients may use of the agent. `open_files` None: half of what this process may have open (RLIMIT_NOFILE)."""
+    """What clients may use of the agent, all of them together or one client instance.
+
+    Whatever is said here, open files take at most half of the descriptors that this process may have (RLIMIT_NOFILE),
+    locks a quarter.
+    """
 
     open_files_per_client: int = 4096
-    open_files: int | None = None
+    open_files: int = 1_000_000
     lock_owners_per_client: int = 1024
     cached_directory_entries: int = 1_000_000
 
@@ -101,7 +105,7 @@ class Dispatcher:
         self._waiters: Final = LockWaiters()
         self._operations: Final = FileOperations(
             boot,
-            OpenFiles(per_client=limits.open_files_per_client, total=limits.open_files or descriptors // 2),
+            OpenFiles(per_client=limits.open_files_per_client, total=min(limits.open_files, descriptors // 2)),
             Locks(owners_per_client=limits.lock_owners_per_client, owners=descriptors // 4),
             self._waiters,
             DirectorySnapshots(limits.cached_directory_entries),
@@ -138,18 +142,20 @@ class Dispatcher:
             else:
                 self._left.discard(client)
         for file in self._operations.client_gone(client):
-            self._record_closed(file, 0, None)
+            self._record_closed(file, None, None)
 
     def view(self, client: Address) -> FileSystem:
         """The file system as `client` sees it, in this process: each operation is done in the calling thread."""
         return _View(self, client)
 
     def close(self) -> None:
-        """End: nobody waits for a lock any longer, the exports are closed. No request may be under way."""
+        """End: nobody waits for a lock any longer, all files are closed. Take nothing new before."""
         self._waiters.close()
         for client in self._operations.clients():
             self.client_gone(client)
-        self._close_roots.close()
+        with self._presence:
+            if not self._busy:  # a descriptor must not be closed under a request that did not end in time
+                self._close_roots.close()
 
     def _perform(self, client: Address, request_id: int, request: AnyRequest, caller: Caller, answer: Answer) -> None:
         preserved = self._can_preserve and self._policy.preserves_identity(client.peer)
@@ -220,7 +226,7 @@ class Dispatcher:
             )
         )
 
-    def _record_closed(self, file: OpenFile, request_id: int, uid: int | None) -> None:
+    def _record_closed(self, file: OpenFile, request_id: int | None, uid: int | None) -> None:
         if self._audit is not None:
             client = file.client.encode().decode()
             self._audit.record(
