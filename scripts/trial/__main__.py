@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ import click
 from peer.errors import PeerError
 from schema.key_file import KeyFileError
 from schema.settings import SettingsError
-from scripts.trial.checks import check_directories, check_fuse, check_ports
+from scripts.trial.checks import check_directories, check_fuse, check_home, check_ports
 from scripts.trial.errors import StartFailed, TrialError
 from scripts.trial.layout import (
     DEFAULT_PORT,
@@ -84,6 +85,7 @@ def _start(layout: Layout, export: Path | None, mount: Path | None, port: int | 
 
 def _prepare(layout: Layout, plan: Plan, programs: Programs) -> None:
     check_fuse()
+    check_home(layout)
     programs.stop(None)  # what outlived a supervisord that was killed would hold the ports
     write_sample(layout, plan.mount)
     check_directories(plan)
@@ -105,9 +107,10 @@ def _show(layout: Layout, plan: Plan) -> None:
     )
     click.echo(f"{plan.export} is mounted at {plan.mount}:\n")
     click.echo(listing.stdout)
-    click.echo(f"Try:   cp /etc/services {plan.mount}/ && ls -l {plan.export}")
+    elsewhere = f"REMOTEFS_HOME={shlex.quote(str(layout.home))} " if "REMOTEFS_HOME" in os.environ else ""
+    click.echo(f"Try:   cp /etc/services {shlex.quote(str(plan.mount))} && ls -l {shlex.quote(str(plan.export))}")
     click.echo(f"Logs:  {layout.log}")
-    click.echo("Stop:  scripts/quickstart --stop")
+    click.echo(f"Stop:  {elsewhere}scripts/quickstart --stop")
 
 
 @contextlib.contextmanager
@@ -123,4 +126,4 @@ def _alone(layout: Layout) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="scripts/quickstart")

@@ -16,11 +16,15 @@ from pathlib import Path
 from typing import Final
 
 from scripts.trial.errors import TrialError
-from scripts.trial.layout import PORTS, Plan
+from scripts.trial.layout import PORTS, Layout, Plan
 
 _DEVICE: Final = Path("/dev/fuse")
 _DETACH_TIMEOUT: Final = 15.0
 _LISTEN: Final = "0A"
+_SOCKET_PATH_MAX: Final = 107
+"""sun_path of unix(7), less its NUL."""
+_UNNAMEABLE: Final = frozenset('%"\\\n')
+"""What supervisord expands, or ends a quoted word of a command at."""
 
 
 def check_fuse(device: Path = _DEVICE) -> None:
@@ -36,6 +40,16 @@ def check_fuse(device: Path = _DEVICE) -> None:
         raise TrialError(f"{device} cannot be opened: {error.strerror}: ask for access to it") from error
     if shutil.which("fusermount3") is None:
         raise TrialError("fusermount3 is missing: install the package fuse3")
+
+
+def check_home(layout: Layout) -> None:
+    """A home that a socket and supervisord.conf can name. Raises `TrialError`."""
+    if len(os.fsencode(layout.supervisor_socket)) > _SOCKET_PATH_MAX:
+        raise TrialError(
+            f"{layout.supervisor_socket} is too long for a socket: set REMOTEFS_HOME to a shorter directory"
+        )
+    if _UNNAMEABLE & set(str(layout.home)):
+        raise TrialError(f'supervisord cannot name {layout.home}: set REMOTEFS_HOME to a directory without % " \\')
 
 
 def check_directories(plan: Plan) -> None:

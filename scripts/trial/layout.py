@@ -66,6 +66,11 @@ class Layout:
         return self.home / "run"
 
     @property
+    def supervisor_socket(self) -> Path:
+        """Where supervisord is told what to do."""
+        return self.run / "supervisor.sock"
+
+    @property
     def supervisord_conf(self) -> Path:
         """The project's own, put here by scripts/quickstart."""
         return self.home / "supervisord.conf"

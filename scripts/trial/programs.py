@@ -28,8 +28,6 @@ _TERM_DEADLINE: Final = 10.0
 _PAUSE: Final = 0.1
 _NOT_THERE: Final = 4
 """Exit status of supervisorctl that cannot reach supervisord."""
-_SOCKET_PATH_MAX: Final = 107
-"""sun_path of unix(7), less its NUL."""
 _LOG_TAIL: Final = 12
 
 
@@ -47,8 +45,6 @@ class Programs:
 
     def start(self, mount: Path) -> None:
         """Start what is not running, one after the other, until `mount` answers. Raises `StartFailed`."""
-        if len(os.fsencode(self._socket)) > _SOCKET_PATH_MAX:
-            raise TrialError(f"{self._socket} is too long for a socket: set REMOTEFS_HOME to a shorter directory")
         if not self.running():
             self._supervise()
         for name in PROGRAMS:
@@ -82,7 +78,7 @@ class Programs:
 
     @property
     def _socket(self) -> Path:
-        return self._layout.run / "supervisor.sock"
+        return self._layout.supervisor_socket
 
     def _supervise(self) -> None:
         done = self._run("supervisord", timeout=_CONTROL_TIMEOUT)

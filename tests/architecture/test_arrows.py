@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import fnmatch
 import sys
 
 import pytest
@@ -140,3 +141,12 @@ def test_setup_cfg_names_what_is_imported_and_nothing_else():
     assert imported <= declared
     # What is loaded by name (the FUSE binding) or not yet (the watcher) would show here.
     assert declared - imported <= {"mfusepy", "fuse", "watchdog"}
+
+
+def test_every_package_is_installed():
+    setup = configparser.ConfigParser()
+    setup.read(CHECKOUT / "setup.cfg")
+    patterns = setup["options.packages.find"]["include"].split()
+    for module in modules():
+        package = module.name if module.path.name == "__init__.py" else module.name.rpartition(".")[0]
+        assert any(fnmatch.fnmatchcase(package, pattern) for pattern in patterns), package

@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from scripts.trial.checks import check_directories, check_fuse, check_ports
+from scripts.trial.checks import check_directories, check_fuse, check_home, check_ports
 from scripts.trial.errors import TrialError
-from scripts.trial.layout import PORTS, Plan
+from scripts.trial.layout import PORTS, Layout, Plan
 
 
 @pytest.fixture
@@ -92,3 +92,15 @@ def test_a_missing_mount_point_is_made(tmp_path):
     (tmp_path / "export").mkdir()
     check_directories(Plan(tmp_path / "export", tmp_path / "x" / "mount", 7420))
     assert (tmp_path / "x" / "mount").is_dir()
+
+
+@pytest.mark.parametrize("name", ["100%", 'a"b', "a\\b", "a\nb"])
+def test_a_home_that_supervisord_cannot_name_is_one_sentence(tmp_path, name):
+    with pytest.raises(TrialError, match="set REMOTEFS_HOME to a directory without"):
+        check_home(Layout(tmp_path / name))
+
+
+def test_a_home_that_is_too_long_for_a_socket_is_one_sentence(tmp_path):
+    with pytest.raises(TrialError, match="too long for a socket: set REMOTEFS_HOME to a shorter directory"):
+        check_home(Layout(tmp_path / ("x" * 100)))
+    check_home(Layout(type(tmp_path)("/home/some body/.local/state/remotefs/quickstart")))
