@@ -1,0 +1,140 @@
+"""Open directories: what they held when they were read from the beginning, served from any offset.
+
+The one rule: an offset means the same entry until the directory is rewound, whatever happens to it meanwhile; so no
+entry that stays comes twice or not at all. Attributes are handed out while they are fresh and not kept.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from peer.mount.fuse_translation import ListedEntry
+from peer.mount.local_view import LocalView
+from peer.mount.path_table import PathTable
+from schema.limits import MAX_PAGE_ENTRIES
+from schema.paths import PathError, RelativePath, checked_name
+from schema.replies import DirectoryEntry, DirectoryPage
+
+_FIRST_PAGE: Final = 512
+"""Entries that opendir(3) asks for: enough for most directories, and little where it is opened to be fsynced only."""
+_DOTS: Final = 2
+_DIRECTORY: Final = 0o040000
+
+ListPage = Callable[[RelativePath, bytes, int], DirectoryPage]
+"""Path, name to begin after, entries at most."""
+InodeOf = Callable[[RelativePath], int]
+
+
+class _Directory:
+    """One open directory. Entry n of `_entries` is served at offset n + 2: before it come ``.`` and ``..``."""
+
+    def __init__(self, first: DirectoryPage) -> None:
+        self._entries: list[DirectoryEntry] = []
+        self._fresh_from = 0
+        self._complete = False
+        self._begun = False
+        self._append(first)
+
+    def rewind(self) -> bool:
+        """Begin at the first entry: whether it must be read again, since it has been served before."""
+        again = self._begun
+        self._begun = True
+        return again
+
+    def restart(self, first: DirectoryPage) -> None:
+        self._entries = []
+        self._append(first)
+
+    def entry(self, index: int) -> tuple[DirectoryEntry, bool] | None:
+        """Entry `index` and whether its attributes are fresh; None when it is not read yet."""
+        if index >= len(self._entries):
+            return None
+        return self._entries[index], index >= self._fresh_from
+
+    @property
+    def complete(self) -> bool:
+        return self._complete
+
+    @property
+    def last_name(self) -> bytes:
+        return self._entries[-1].name if self._entries else b""
+
+    def extend(self, page: DirectoryPage) -> None:
+        # The attributes of what was served are not asked for again, and a large directory would keep them all.
+        for index in range(self._fresh_from, len(self._entries)):
+            old = self._entries[index]
+            self._entries[index] = DirectoryEntry(old.name, old.inode, old.type)
+        self._append(page)
+
+    def _append(self, page: DirectoryPage) -> None:
+        self._fresh_from = len(self._entries)
+        after = self.last_name
+        for entry in page.entries:
+            # Ascending order is what makes an end certain, whatever the far side says.
+            if checked_name(entry.name) <= after:
+                raise PathError(f"a directory page that goes back from {after!r} to {entry.name!r}")
+            after = entry.name
+            self._entries.append(entry)
+        self._complete = page.complete or not page.entries
+
+
+class DirectoryHandles:
+    """The open directories of a mount; `paths` says where each is now."""
+
+    def __init__(self, list_page: ListPage, inode_of: InodeOf, view: LocalView, paths: PathTable[int]) -> None:
+        self._list_page = list_page
+        self._inode_of = inode_of
+        self._view = view
+        self._numbers = itertools.count(1)
+        self._directories: dict[int, _Directory] = {}
+        self._paths = paths
+
+    def open(self, path: RelativePath) -> int:
+        """A handle on the directory `path`, which may be listed."""
+        directory = _Directory(self._list_page(path, b"", _FIRST_PAGE))
+        handle = next(self._numbers)
+        self._directories[handle] = directory
+        self._paths.add(handle, path)
+        return handle
+
+    def close(self, handle: int) -> None:
+        """Give `handle` back."""
+        self._directories.pop(handle, None)
+        self._paths.discard(handle)
+
+    def read(self, handle: int, offset: int) -> Iterator[tuple[ListedEntry, DirectoryEntry | None]]:
+        """Entries from `offset` on, as shown and as the agent gave them (None for the dots); 0 reads them anew.
+
+        One thread at a time reads a handle: libfuse sees to that.
+        """
+        directory = self._directories[handle]
+        path = self._paths.path(handle)
+        if offset == 0 and directory.rewind() and path is not None:
+            directory.restart(self._list_page(path, b"", MAX_PAGE_ENTRIES))
+        if offset < 1:
+            yield self._dot(b".", path, 1), None
+        if offset < _DOTS:
+            yield self._dot(b"..", None if path is None else path[:-1], 2), None
+        for index in itertools.count(max(offset - _DOTS, 0)):
+            found = directory.entry(index)
+            if found is None:
+                if directory.complete or path is None:
+                    return
+                directory.extend(self._list_page(path, directory.last_name, MAX_PAGE_ENTRIES))
+                found = directory.entry(index)
+                if found is None:
+                    return
+            entry, fresh = found
+            yield self._shown(entry, index + _DOTS + 1, fresh=fresh), entry if fresh else None
+
+    def _dot(self, name: bytes, path: RelativePath | None, next_offset: int) -> ListedEntry:
+        inode = 1 if path is None else self._inode_of(path)
+        return ListedEntry(name, inode, _DIRECTORY, None, next_offset)
+
+    def _shown(self, entry: DirectoryEntry, next_offset: int, *, fresh: bool) -> ListedEntry:
+        if fresh and entry.metadata is not None:
+            metadata = self._view.shown(entry.metadata)
+            return ListedEntry(entry.name, metadata.inode, metadata.mode, metadata, next_offset)
+        return ListedEntry(entry.name, self._view.inode(entry.inode), entry.type, None, next_offset)

@@ -1,0 +1,174 @@
+"""Files that were removed, or replaced by a rename, while this machine has them open.
+
+libfuse knows a file by its path. Once the path is removed it cannot tell us about the file any more, and fstat(2),
+fchmod(2) and their like fail on a descriptor that is perfectly good. Its remedy, renaming the file to a
+``.fuse_hidden`` name until the last close, leaves rubbish on the remote machine, makes rmdir(2) fail there, and takes
+a file away before a rename that replaces it. We use the remedy without the rename:
+
+1. The first time that an open file is to be removed, we switch the remedy on and answer ESTALE. The kernel then makes
+   the same system call again, once (retry_estale in namei.c).
+2. libfuse now asks us to rename the file to a hidden name. We remove the file instead, or let it be for the rename
+   that follows, and remember which open handles the hidden name stands for.
+3. Whatever libfuse then asks of the hidden name is asked of a handle. Its final unlink(2) of the name does nothing.
+
+The one rule: a name is hidden only where we asked for it, by path and by calling thread; whenever anything else comes
+we take the plain way, which removes the right file and leaves fstat(2) failing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import re
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from schema.paths import RelativePath
+
+_HIDDEN: Final = re.compile(rb"\.fuse_hidden[0-9a-f]{16}")
+_PATIENCE: Final = 2.0
+"""Seconds for the kernel to make a system call again; it does so at once, if at all."""
+
+
+class Hide(enum.Enum):
+    """What a rename to a hidden name stands for."""
+
+    NOTHING = enum.auto()
+    """It is an ordinary rename."""
+    UNLINK = enum.auto()
+    """The file is to be removed now."""
+    REPLACE = enum.auto()
+    """The file is about to be replaced by a rename."""
+    UNASKED = enum.auto()
+    """libfuse hides a file that we did not ask for: let the kernel make its call again, in the plain way."""
+
+
+@dataclasses.dataclass(slots=True)
+class _Hidden:
+    """What a hidden name stands for: the file still at `path`, or where that is None the one that `handles` have."""
+
+    path: RelativePath | None
+    handles: set[int]
+
+
+@dataclasses.dataclass(slots=True)
+class _Asked:
+    """A thread was answered ESTALE. `expected`: its second call may come as a rename to a hidden name."""
+
+    replaced: bool
+    until: float
+    expected: bool
+
+
+class RemovedFiles:
+    """The hidden names of one mount. `keep_names` switches libfuse's remedy on and off."""
+
+    def __init__(self, keep_names: Callable[[bool], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._keep_names = keep_names
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._asked: dict[tuple[RelativePath, int], _Asked] = {}
+        self._hidden: dict[bytes, _Hidden] = {}
+        self._by_handle: dict[int, _Hidden] = {}
+        self._hiding_until = -1.0
+
+    def ask_again(self, path: RelativePath, thread: int, *, replaced: bool = False) -> bool:
+        """An open file is to be removed: whether to answer ESTALE so that the kernel asks `thread` again.
+
+        False the second time, once it is hidden, and where the thread is not known (0).
+        """
+        if thread == 0:
+            return False
+        now = self._clock()
+        with self._lock:
+            if any(hidden.path == path for hidden in self._hidden.values()):
+                return False
+            again = self._asked.pop((path, thread), None) is None
+            if again:
+                self._asked[path, thread] = _Asked(replaced, now + _PATIENCE, expected=True)
+            self._switch(now)
+            return again
+
+    def settled(self, path: RelativePath, thread: int) -> None:
+        """`thread` removed or replaced `path` in the plain way after all."""
+        if (path, thread) not in self._asked:
+            return
+        with self._lock:
+            self._asked.pop((path, thread), None)
+            self._switch(self._clock())
+
+    def hide(self, path: RelativePath, name: RelativePath, thread: int, handles: frozenset[int]) -> Hide:
+        """`path`, open as `handles`, is to be renamed to `name`: what that stands for."""
+        if not _HIDDEN.fullmatch(name[-1]) or path[:-1] != name[:-1]:
+            return Hide.NOTHING
+        now = self._clock()
+        with self._lock:
+            if now > self._hiding_until:
+                return Hide.NOTHING
+            asked = self._asked.pop((path, thread), None)
+            if asked is None or not asked.expected:
+                # Unlink or replace? The kernel makes each call twice only, so the next time must be the plain way,
+                # for this call and for all that libfuse might still hide.
+                self._asked[path, thread] = _Asked(replaced=False, until=now + _PATIENCE, expected=False)
+                for other in self._asked.values():
+                    other.expected = False
+                self._switch(now)
+                return Hide.UNASKED
+            self._switch(now)
+            hidden = _Hidden(path, set(handles))
+            self._hidden[name[-1]] = hidden
+            self._by_handle.update(dict.fromkeys(handles, hidden))
+            return Hide.REPLACE if asked.replaced else Hide.UNLINK
+
+    def unhide(self, name: RelativePath) -> bool:
+        """A hidden name is removed by libfuse, or its file could not be removed: whether there was one."""
+        if not self._hidden or name[-1] not in self._hidden:
+            return False
+        with self._lock:
+            hidden = self._hidden.pop(name[-1], None)
+            for handle in () if hidden is None else hidden.handles:
+                self._by_handle.pop(handle, None)
+            return hidden is not None
+
+    def removed(self, path: RelativePath) -> None:
+        """The file at `path` is gone: hidden names that stood for it stand for their handles from now on."""
+        if not self._hidden:
+            return
+        with self._lock:
+            for hidden in self._hidden.values():
+                if hidden.path == path:
+                    hidden.path = None
+
+    def closed(self, handle: int) -> None:
+        """`handle` was closed."""
+        if handle not in self._by_handle:
+            return
+        with self._lock:
+            hidden = self._by_handle.pop(handle, None)
+            if hidden is not None:
+                hidden.handles.discard(handle)
+
+    def resolve(self, path: RelativePath) -> tuple[RelativePath, int] | None:
+        """What a path that libfuse gave stands for when its last name is a hidden one: a path, or else a handle."""
+        if not self._hidden or not path:
+            return None
+        with self._lock:
+            hidden = self._hidden.get(path[-1])
+            if hidden is None:
+                return None
+            if hidden.path is not None:
+                return hidden.path, 0
+            return ((), next(iter(hidden.handles))) if hidden.handles else None
+
+    def is_hidden(self, handle: int) -> bool:
+        """Whether libfuse holds the file of `handle` under a hidden name; it then shows one link fewer than we say."""
+        return handle in self._by_handle
+
+    def _switch(self, now: float) -> None:
+        """Set libfuse's remedy as asked; a call that saw it on may still come for a while after it is off."""
+        for key in [key for key, asked in self._asked.items() if asked.until < now]:
+            del self._asked[key]
+        self._hiding_until = now + 2 * _PATIENCE
+        self._keep_names(any(asked.expected for asked in self._asked.values()))
