@@ -26,8 +26,6 @@ STOP_DEADLINE: Final = 75.0
 _CONTROL_TIMEOUT: Final = 40.0
 _TERM_DEADLINE: Final = 10.0
 _PAUSE: Final = 0.1
-_NOT_THERE: Final = 4
-"""Exit status of supervisorctl that cannot reach supervisord."""
 _LOG_TAIL: Final = 12
 
 
@@ -47,10 +45,10 @@ class Programs:
         """Start what is not running, one after the other, until `mount` answers. Raises `StartFailed`."""
         if not self.running():
             self._supervise()
+        states = self._states()
         for name in PROGRAMS:
-            if self._state(name) != "RUNNING":
-                self._control("start", name)
-            if self._state(name) != "RUNNING":
+            # In turn, and each until it has run for its startsecs.
+            if states.get(name) != "RUNNING" and self._control("start", name).returncode != 0:
                 raise StartFailed(f"the {name} does not start; {self._tail(name)}")
         self._wait_for_mount(mount)
 
@@ -61,16 +59,9 @@ class Programs:
             self._control("shutdown")
             if not _wait(lambda: not self._socket.exists() and not self._left(), STOP_DEADLINE):
                 raise TrialError(f"not stopped after {STOP_DEADLINE:.0f} s: {self._describe_left()}")
-        # What outlived a supervisord that was killed.
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            for process in self._left():
-                ran = True
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process, number)
-            if _wait(lambda: not self._left(), _TERM_DEADLINE):
-                break
-        else:
-            raise TrialError(f"cannot be ended: {self._describe_left()}")
+        # What outlived a supervisord that was killed; the mount first, while the others still answer it.
+        for settings in (self._layout.supervisord_conf, *reversed(self._layout.settings_files)):
+            ran |= self._end(settings)
         if mount is not None and _is_mounted(mount):
             detach(mount)
             ran = True
@@ -86,6 +77,18 @@ class Programs:
             raise StartFailed(f"supervisord does not start: {(done.stderr or done.stdout).strip()}")
         if not _wait(self.running, START_DEADLINE):
             raise StartFailed(f"supervisord does not answer; {self._tail('supervisord')}")
+
+    def _end(self, settings: Path) -> bool:
+        """End the processes that were started with `settings`. False when there is none. Raises `TrialError`."""
+        if not self._left(settings):
+            return False
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for process in self._left(settings):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, number)
+            if _wait(lambda: not self._left(settings), _TERM_DEADLINE):
+                return True
+        raise TrialError(f"cannot be ended: {self._describe_left()}")
 
     def _control(self, *command: str) -> subprocess.CompletedProcess[str]:
         return self._run("supervisorctl", *command, timeout=_CONTROL_TIMEOUT)
@@ -113,11 +116,10 @@ class Programs:
         except subprocess.TimeoutExpired:
             raise TrialError(f"{program} {' '.join(arguments)} did not end in {timeout:.0f} s") from None
 
-    def _state(self, name: str) -> str:
-        """``RUNNING``, ``STOPPED``, ``FATAL``, ... as supervisorctl shows it; empty when it cannot be asked."""
-        done = self._control("status", name)
-        fields = done.stdout.split()
-        return fields[1] if done.returncode != _NOT_THERE and len(fields) > 1 else ""
+    def _states(self) -> dict[str, str]:
+        """``RUNNING``, ``STOPPED``, ``FATAL``, ... by program, as supervisorctl shows them."""
+        lines = (line.split() for line in self._control("status").stdout.splitlines())
+        return {fields[0]: fields[1] for fields in lines if len(fields) > 1 and fields[0] in PROGRAMS}
 
     def _wait_for_mount(self, mount: Path) -> None:
         """Until the mounted directory lists. The look is another process, so that one that hangs cannot hold us."""
@@ -129,8 +131,8 @@ class Programs:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 if _is_mounted(mount) and _lists(mount, left):
                     return
-            for name in PROGRAMS:
-                if self._state(name) in ("FATAL", "EXITED", "STOPPED"):
+            for name, state in self._states().items():
+                if state in ("FATAL", "EXITED", "STOPPED"):
                     raise StartFailed(f"the {name} ended; {self._tail(name)}")
             time.sleep(_PAUSE)
 
@@ -142,10 +144,18 @@ class Programs:
             return f"{log} was not written"
         return "\n".join([f"{log} ends with:", *(f"    {line}" for line in lines)])
 
-    def _left(self) -> list[int]:
-        """Processes that were started with our settings files or our supervisord.conf."""
-        ours = {os.fsencode(path) for path in (*self._layout.settings_files, self._layout.supervisord_conf)}
-        return [process for process, command in _commands() if process != os.getpid() and ours & set(command)]
+    def _left(self, *files: Path) -> list[int]:
+        """Our processes that were started with one of `files`; by default, with any of ours.
+
+        Ours is what the Python beside this one runs: not an editor that has a settings file open.
+        """
+        named = {os.fsencode(path) for path in files or (*self._layout.settings_files, self._layout.supervisord_conf)}
+        python = os.fsencode(self._binaries) + b"/"
+        return [
+            process
+            for process, command in _commands()
+            if process != os.getpid() and command[0].startswith(python) and named & set(command)
+        ]
 
     def _describe_left(self) -> str:
         return ", ".join(f"process {process}" for process in self._left()) or "supervisord"

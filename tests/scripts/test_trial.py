@@ -102,19 +102,15 @@ def test_a_trial_starts_is_used_left_alone_and_stopped(trial, port, tmp_path):
     assert sorted(processes(trial.home)) == before
     assert "stop it first" in trial(tmp_path, mount, status=1)
 
-    assert "Stopped." in trial("--stop")
+    settings = trial.home / "config" / "client.toml"
+    with subprocess.Popen(["tail", "-f", settings], stdout=subprocess.DEVNULL) as reader:
+        assert "Stopped." in trial("--stop")
+        assert reader.poll() is None  # somebody who only looks is left alone
+        reader.terminate()
     assert not is_mounted(mount)
     assert processes(trial.home) == []
     assert list(mount.iterdir()) == []
     assert "Nothing was running." in trial("--stop")
-
-
-def test_without_arguments_there_is_something_to_see_and_keys_outlive_a_stop(trial, port):
-    assert "README.txt" in trial("--port", str(port))
-    keys = {path.name: path.read_bytes() for path in (trial.home / "keys").iterdir()}
-    trial("--stop")
-    assert "README.txt" in trial("--port", str(port))
-    assert {path.name: path.read_bytes() for path in (trial.home / "keys").iterdir()} == keys
 
 
 def test_a_port_in_use_is_one_sentence_and_leaves_nothing(trial, port):
@@ -133,10 +129,15 @@ def test_a_mount_point_that_is_not_empty_is_one_sentence(trial, port, tmp_path):
     assert said.count("\n") == 1
 
 
+def keys(home):
+    return {path.name: path.read_bytes() for path in (home / "keys").iterdir()}
+
+
 def test_what_outlived_a_killed_supervisord_is_ended_by_stop_and_by_the_next_start(trial, port):
     mount = trial.home / "mount"
     for again in ("--stop", "--port"):
-        trial("--port", str(port))
+        assert "README.txt" in trial("--port", str(port))  # without arguments there is something to see
+        before = keys(trial.home)
         supervisord = int((trial.home / "run" / "supervisord.pid").read_text())
         os.kill(supervisord, signal.SIGKILL)
         until = time.monotonic() + 30
@@ -148,6 +149,7 @@ def test_what_outlived_a_killed_supervisord_is_ended_by_stop_and_by_the_next_sta
             assert processes(trial.home) == []
             assert not is_mounted(mount)
     assert (mount / "README.txt").exists()
+    assert keys(trial.home) == before
 
 
 def test_a_program_that_dies_is_started_again(trial, port):
