@@ -14,6 +14,7 @@ from typing import Final
 
 from peer.channel.pending_requests import PendingRequest
 from peer.channel.requester_core import HANDSHAKE_LANE, RequesterCore
+from peer.channel.responder_core import LEASE
 from peer.channel.window import Window
 from peer.errors import OperationFailed, SessionError
 from peer.link.request_link import URGENT_LANE, RequestLink, clock
@@ -28,6 +29,7 @@ from schema.requests import (
     AnyRequest,
     Caller,
     Cancel,
+    CloseFile,
     CopyRange,
     FlushFile,
     KeepAlive,
@@ -41,6 +43,8 @@ _log = logging.getLogger(__name__)
 
 KEEP_ALIVE_AFTER: Final = 20.0
 """Seconds without a request after which the agent is told that we are still here."""
+LONGEST_PATIENCE: Final = LEASE - 10.0
+"""Seconds after which no request is repeated: an agent that has not heard us for its lease forgets what it has done."""
 BULK_FROM: Final = 16 * 1024
 """Bytes of data from which a request travels on the bulk lanes."""
 _LOOK_UP: Final = 0.1
@@ -49,6 +53,8 @@ _SEND_PATIENCE: Final = 1.0
 """Seconds that a caller waits for room in its lane's queue, before it leaves the sending to the link's thread."""
 _LAST_RESORT: Final = 2.0
 """Seconds after its deadline when a caller gives up by itself, should the link's thread not have told it."""
+_UNTIL_CLOSED: Final = 2 * LEASE
+"""Seconds for which a file is being closed, whoever has stopped waiting: by then our lease has closed it."""
 _COMPLAINTS_EVERY: Final = 1.0
 _SLOW: Final = (ReadFile, WriteFile, CopyRange, SyncFile, FlushFile, AllocateSpace)
 _NOBODY: Final = Caller(0, 0)
@@ -63,9 +69,9 @@ class Patience:
 
     def of(self, body: AnyRequest) -> float:
         """The patience for one request; a lock is waited for on top of it."""
-        if isinstance(body, LockFile):
-            return self.metadata + body.wait_ms / 1000
-        return self.data if isinstance(body, _SLOW) else self.metadata
+        seconds = self.data if isinstance(body, _SLOW) else self.metadata
+        waited = body.wait_ms / 1000 if isinstance(body, LockFile) else 0.0
+        return min(seconds + waited, LONGEST_PATIENCE)
 
 
 class Requester:
@@ -180,7 +186,8 @@ class Requester:
         answered.acquire()
         now = clock()
         deadline = now + self._patience.of(body)
-        pending = self._submit(body, caller, lane, deadline, lambda _: answered.release())
+        ends = now + _UNTIL_CLOSED if isinstance(body, CloseFile) else deadline
+        pending = self._submit(body, caller, lane, ends, lambda _: answered.release())
         self._transmit(pending, now, _SEND_PATIENCE)
         while not answered.acquire(timeout=_LOOK_UP):
             if clock() >= deadline + _LAST_RESORT:
@@ -236,6 +243,8 @@ class Requester:
             self._core.answered(reply)
 
     def _give_up(self, pending: PendingRequest, failure: OperationFailed) -> None:
+        if isinstance(pending.body, CloseFile):
+            raise failure
         with self._lock:
             given_up = self._core.pending.give_up(pending, Failure(failure.code, failure.message))
         if given_up and isinstance(pending.body, LockFile):

@@ -6,13 +6,14 @@ took its name.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TypeVar
 
 import msgspec
 
 from peer.errors import OperationFailed
 from peer.filesystem import Decorator, FileSystem
-from peer.mount.open_handles import OpenHandle, OpenHandles, identity_of, locked
+from peer.mount.open_handles import OpenHandle, OpenHandles, identity_of
 from schema.failure_codes import STALE_HANDLE
 from schema.replies import Copied, Done, OpenedFile
 from schema.requests import (
@@ -22,6 +23,7 @@ from schema.requests import (
     CopyRange,
     CreateFile,
     DeleteFile,
+    GetMetadata,
     LockFile,
     OpenFile,
     RenamePath,
@@ -31,6 +33,7 @@ R = TypeVar("R")
 
 _EXCHANGE = 2
 _GONE = frozenset({"ENOENT", "ENOTDIR", "ELOOP"})
+_TAKEN = frozenset({"EAGAIN", "EACCES"})
 
 
 class DurableHandles(Decorator):
@@ -53,8 +56,10 @@ class DurableHandles(Decorator):
         handle = self._handles.remove(request.handle)
         if handle is None:
             return Done()
+        with handle.mutex:
+            agent_handle, handle.path = handle.agent_handle, None
         try:
-            return self.inner.close_file(CloseFile(handle.agent_handle), caller)
+            return self.inner.close_file(CloseFile(agent_handle), caller)
         except OperationFailed as failure:
             if failure.code != STALE_HANDLE:
                 raise
@@ -65,22 +70,19 @@ class DurableHandles(Decorator):
         answer = self._perform(request, caller, Done)
         handle = self._handles.get(request.handle)
         if handle is not None:
-            with handle.mutex:
-                handle.locks = locked(handle.locks, request)
+            self._handles.locked(handle, request)
         return answer
 
     def copy_range(self, request: CopyRange, caller: Caller) -> Copied:
-        """See `FileSystem`. Two handles, either of which may be stale."""
-        target = self._known(request.target)
-        for _ in range(2):
-            agent_target = target.agent_handle
-            try:
-                return self._perform(msgspec.structs.replace(request, target=agent_target), caller, Copied)
-            except OperationFailed as failure:
-                if failure.code != STALE_HANDLE:
-                    raise
-                self._reopen(target, agent_target)
-        raise OperationFailed("ESTALE", "the target of a copy cannot be opened again")
+        """See `FileSystem`. Of two handles, the agent does not say which is stale: each is looked at by itself."""
+        try:
+            return self.inner.copy_range(self._between(request), caller)
+        except OperationFailed as failure:
+            if failure.code != STALE_HANDLE:
+                raise
+        for number in (request.handle, request.target):
+            self.get_metadata(GetMetadata(handle=number), caller)
+        return self.inner.copy_range(self._between(request), caller)
 
     def rename_path(self, request: RenamePath, caller: Caller) -> Done:
         """See `FileSystem`."""
@@ -111,6 +113,10 @@ class DurableHandles(Decorator):
         self._reopen(handle, agent_handle)
         return super()._perform(_with_handle(request, handle.agent_handle), caller, reply)
 
+    def _between(self, request: CopyRange) -> CopyRange:
+        source, target = self._known(request.handle), self._known(request.target)
+        return msgspec.structs.replace(request, handle=source.agent_handle, target=target.agent_handle)
+
     def _known(self, number: int) -> OpenHandle:
         handle = self._handles.get(number)
         if handle is None:
@@ -129,10 +135,13 @@ class DurableHandles(Decorator):
                 if failure.code in _GONE:
                     raise OperationFailed("ESTALE", "the agent restarted, and the open file is gone") from failure
                 raise
-            if identity_of(opened) != handle.identity:
-                self.inner.close_file(CloseFile(opened.handle), handle.caller)
-                raise OperationFailed("ESTALE", "the agent restarted, and another file has the open file's name")
-            self._lock_again(handle, opened.handle)
+            try:
+                _check_identity(handle, opened)
+                self._lock_again(handle, opened.handle)
+            except OperationFailed:
+                with contextlib.suppress(OperationFailed):  # the agent's lease on us closes what this does not
+                    self.inner.close_file(CloseFile(opened.handle), handle.caller)
+                raise
             handle.agent_handle = opened.handle
 
     def _lock_again(self, handle: OpenHandle, agent_handle: int) -> None:
@@ -140,8 +149,16 @@ class DurableHandles(Decorator):
             for lock in handle.locks:
                 self.inner.lock_file(msgspec.structs.replace(lock, handle=agent_handle, wait_ms=0), handle.caller)
         except OperationFailed as failure:
-            self.inner.close_file(CloseFile(agent_handle), handle.caller)
+            if failure.code not in _TAKEN:
+                raise
+            # Whoever held the lock relied on it: this handle is not to work again when the other gives it back.
+            handle.path = None
             raise OperationFailed("ESTALE", "the agent restarted, and somebody else took a lock meanwhile") from failure
+
+
+def _check_identity(handle: OpenHandle, opened: OpenedFile) -> None:
+    if identity_of(opened) != handle.identity:
+        raise OperationFailed("ESTALE", "the agent restarted, and another file has the open file's name")
 
 
 def _with_handle(request: AnyRequest, handle: int) -> AnyRequest:

@@ -10,8 +10,10 @@ import threading
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from schema.replies import OpenedFile
-from schema.requests import Caller, CreateFile, LockFile, LockMode, OpenFile
+from schema.requests import Caller, CreateFile, LockFile, LockMode, LockStyle, OpenFile
 
 ONCE_ONLY: Final = os.O_CREAT | os.O_EXCL | os.O_TRUNC
 """Flags that had their effect when the file was opened first."""
@@ -66,7 +68,7 @@ class OpenHandles:
             return self._handles.pop(number, None)
 
     def renamed(self, source: tuple[bytes, ...], destination: tuple[bytes, ...], *, exchanged: bool) -> None:
-        """Names moved: what was open at or below `source` is now below `destination`, and the other way if exchanged."""
+        """Names moved: what was open at or below `source` is now below `destination`, and back if exchanged."""
         with self._lock:
             for handle in self._handles.values():
                 if handle.path is None:
@@ -76,6 +78,19 @@ class OpenHandles:
                 elif handle.path[: len(destination)] == destination:
                     handle.path = source + handle.path[len(destination) :] if exchanged else None
 
+    def locked(self, handle: OpenHandle, request: LockFile) -> None:
+        """`request` was granted on `handle`.
+
+        An fcntl(2) lock is its owner's whichever handle it came by, so it replaces what the owner had by others too.
+        """
+        with self._lock:
+            for other in self._handles.values():
+                same_file = request.style is LockStyle.FCNTL and other.identity == handle.identity
+                if other is handle or same_file:
+                    other.locks = without(other.locks, request)
+            if request.mode is not LockMode.UNLOCK:
+                handle.locks = [*handle.locks, request]
+
     def deleted(self, path: tuple[bytes, ...]) -> None:
         """The name is gone."""
         with self._lock:
@@ -84,22 +99,19 @@ class OpenHandles:
                     handle.path = None
 
 
-def locked(locks: list[LockFile], request: LockFile) -> list[LockFile]:
-    """The locks held after `request` was granted, oldest first, so that taking them again gives the same state.
-
-    Those of the same owner that it covers are replaced; one that it cuts stays, and the request is kept after it.
-    """
+def without(locks: list[LockFile], request: LockFile) -> list[LockFile]:
+    """`locks` but for what `request` covers: those of its owner and style are cut to what lies outside its range."""
     start, end = _range(request)
-    kept, cut = [], False
+    kept = []
     for lock in locks:
-        lock_start, lock_end = _range(lock)
-        same = (lock.owner, lock.style) == (request.owner, request.style)
-        if same and start <= lock_start and lock_end <= end:
+        first, last = _range(lock)
+        if (lock.owner, lock.style) != (request.owner, request.style) or last <= start or end <= first:
+            kept.append(lock)
             continue
-        cut = cut or (same and lock_start < end and start < lock_end)
-        kept.append(lock)
-    if request.mode is not LockMode.UNLOCK or cut:
-        kept.append(request)
+        if first < start:
+            kept.append(msgspec.structs.replace(lock, start=first, length=start - first))
+        if end < last:
+            kept.append(msgspec.structs.replace(lock, start=end, length=0 if last == _TO_THE_END else last - end))
     return kept
 
 

@@ -1,6 +1,7 @@
 """The file system at the other end: each operation is one request to the agent.
 
-The one rule: nothing is decided here. A request goes out as it is, and the answer comes back as it is.
+The one rule: nothing is decided here. A request goes out as it is, and the answer comes back as it is, once it is
+known that it could be true.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import Final, TypeVar
 
 from peer.channel.requester import Requester
 from peer.filesystem import PerformedFileSystem, expect
+from peer.mount.answer_checks import check_answer
 from schema.requests import AnyRequest, Caller
 
 R = TypeVar("R")
@@ -21,4 +23,6 @@ class RemoteFileSystem(PerformedFileSystem):
         self._requester: Final = requester
 
     def _perform(self, request: AnyRequest, caller: Caller, reply: type[R]) -> R:
-        return expect(self._requester.call(request, caller), reply)
+        answer = self._requester.call(request, caller)
+        check_answer(request, answer)
+        return expect(answer, reply)
