@@ -11,9 +11,9 @@ from typing import Final
 
 from broker.counters import Counters
 from broker.outgoing import Send
-from broker.pace import Pace
 from schema.envelope import EnvelopeError, Header, Kind, decode_header
 from schema.identity import PeerId
+from schema.pace import Pace
 from schema.relay_messages import Error, RelayErrorCode, RelayMessage, encode_relay_message
 
 log = logging.getLogger("broker.relay")

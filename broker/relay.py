@@ -232,7 +232,6 @@ class Relay:
                 other.correspondents.pop(instance, None)
                 if other.lanes:
                     sends.append(say(other.route(0), PeerGone(instance.address)))
-            instance.correspondents.clear()
         return sends
 
     def _decode_address(self, frame: bytes) -> Address | None:

@@ -20,8 +20,8 @@ from typing import Any, Final
 import zmq
 
 from broker.counters import Counters
-from broker.pace import Pace
 from schema.identity import KEY_SIZE, fingerprint
+from schema.pace import Pace
 
 log = logging.getLogger("broker.zap")
 

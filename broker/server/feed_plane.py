@@ -25,9 +25,9 @@ from broker.counters import Counters
 from broker.errors import StartupError
 from broker.feed_admission import FeedAdmission, FeedVerdict
 from broker.outgoing import Body
-from broker.pace import Pace
 from broker.server.sockets import FEED_IN, FEED_OUT, bind, bound_to
 from schema.identity import PeerId
+from schema.pace import Pace
 
 log = logging.getLogger("broker.feed")
 

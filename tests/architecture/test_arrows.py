@@ -114,7 +114,7 @@ def test_the_language_needs_the_standard_library_and_msgspec_only():
 
 
 def test_the_relay_cannot_read_what_it_must_not_know():
-    spoken = ["envelope", "identity", "key_file", "limits", "log_lines", "relay_messages", "settings"]
+    spoken = ["envelope", "identity", "key_file", "limits", "log_lines", "pace", "relay_messages", "settings"]
     wrong = {
         module.name: found
         for module in modules()

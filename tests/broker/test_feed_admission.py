@@ -108,6 +108,8 @@ def test_early_subscriptions_are_bounded_for_each_peer(feed: FeedAdmission) -> N
     assert verdicts == [FeedVerdict.SET] * _MAX_EARLY + [FeedVerdict.TOO_MANY] * 5
     assert subscribe(feed, LAPTOP, b"%016d" % 0) is FeedVerdict.SET, "one that it has already takes no room"
     assert subscribe(feed, PHONE, b"%016d" % 9999) is FeedVerdict.SET
+    feed.reopened()
+    assert subscribe(feed, LAPTOP, b"%016d" % 9999) is FeedVerdict.SET, "a new socket holds none of them"
 
 
 def test_revoking_a_subscriber_makes_the_plane_stale(feed: FeedAdmission) -> None:

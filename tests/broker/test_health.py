@@ -85,6 +85,10 @@ def test_metrics_show_what_was_counted(server: HealthServer, pulse: Pulse, count
     assert "remotefs_broker_loop_longest_turn_seconds 0.0" in get(server, "/metrics")[1]
 
 
+def test_it_answers_again_and_again(server: HealthServer) -> None:
+    assert {get(server, "/health")[0] for _ in range(2 * _MAX_REQUESTS)} == {200}
+
+
 def test_other_paths_and_methods_are_refused(server: HealthServer) -> None:
     assert get(server, "/")[0] == 404
     assert get(server, "/metrics/../etc/passwd")[0] == 404

@@ -209,7 +209,12 @@ def test_a_message_that_is_no_subscription_cannot_steal_one(net: Net) -> None:
     arrived()
     old = plane.outward
     plane.subscriptions(0.0)
-    plane.mend(0.0)
+
+    def reopened() -> bool:
+        plane.mend(0.0)
+        return plane.outward is not None
+
+    until(reopened)
     assert plane.outward is not old, "the socket that is out of step is gone"
     assert plane.outward is not None
     plane.outward.send_multipart([TOPIC, b"change"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker.pace import _MAX_KEYS, Pace
+from schema.pace import _MAX_KEYS, Pace
 
 
 def test_once_an_interval_for_each_key() -> None:
