@@ -45,11 +45,12 @@ class Aliases:
 
     def observe(self, path: RelativePath, metadata: FileMetadata) -> Alias | None:
         """`path` was seen to be a file with `metadata`. Gives the alias back when it is a new one."""
-        several = metadata.links > 1 and not stat.S_ISDIR(metadata.mode)
+        file = (metadata.volume, metadata.inode)
+        # The last name of a file has company as long as a removed one is open.
+        several = (metadata.links > 1 or file in self._files) and not stat.S_ISDIR(metadata.mode)
         known = self._names.get(path)
         if not several and known is None:
             return None
-        file = (metadata.volume, metadata.inode)
         if several and known is not None and known.file == file:
             return None
         with self._lock:

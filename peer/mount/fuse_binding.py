@@ -21,7 +21,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from peer.errors import OperationFailed
+from peer.errors import OperationFailed, PeerError
 from peer.mount.fuse_translation import Callbacks, RecordLock, Translation
 from schema.failure_codes import errno_of
 from schema.limits import MAX_DATA, MAX_GROUPS
@@ -65,6 +65,10 @@ _CAP_PARALLEL_DIROPS: Final = 1 << 18
 _CAP_POSIX_ACL: Final = 1 << 19
 _CAP_HANDLE_KILLPRIV: Final = 1 << 20
 
+_ENDED_BY_SIGNAL: Final = 8
+"""What libfuse 3 answers for an end by signal, and for an error of its loop as well."""
+_MAX_WRITE_2: Final = 128 * 1024
+"""What the buffers of libfuse 2 hold."""
 _MAX_BACKGROUND: Final = 64
 _MAX_THREADS: Final = 512
 """Workers of libfuse; each process that waits for a lock keeps one, and the one that gives it back needs one too."""
@@ -95,7 +99,7 @@ class CallContext(NamedTuple):
     umask: int
 
 
-class LibraryFailed(Exception):
+class LibraryFailed(PeerError):
     """libfuse ended with an error; `status` is what fuse_main(3) returned, and libfuse wrote why to standard error."""
 
     def __init__(self, status: int) -> None:
@@ -113,6 +117,22 @@ class _Context(ctypes.Structure):
         ("pid", ctypes.c_int),
         ("private_data", ctypes.c_void_p),
         ("umask", ctypes.c_uint),
+    )
+
+
+class _Connection2(ctypes.Structure):
+    """struct fuse_conn_info of libfuse 2, which fusepy does not declare."""
+
+    _fields_ = (
+        ("proto_major", ctypes.c_uint),
+        ("proto_minor", ctypes.c_uint),
+        ("async_read", ctypes.c_uint),
+        ("max_write", ctypes.c_uint),
+        ("max_readahead", ctypes.c_uint),
+        ("capable", ctypes.c_uint),
+        ("want", ctypes.c_uint),
+        ("max_background", ctypes.c_uint),
+        ("congestion_threshold", ctypes.c_uint),
     )
 
 
@@ -311,7 +331,7 @@ class _Mount(Translation, _module.FUSE):  # type: ignore[misc,name-defined]  # t
         # Written data comes by a copy into our buffer anyway; splicing it through a pipe first is one copy more.
         unwanted = _CAP_WRITEBACK_CACHE | _CAP_SPLICE_READ
         connection.want = (connection.want | (wanted & connection.capable)) & ~unwanted
-        connection.max_write = MAX_DATA
+        connection.max_write = MAX_DATA if _THREE else _MAX_WRITE_2
         connection.max_background = _MAX_BACKGROUND
         connection.congestion_threshold = _MAX_BACKGROUND * 3 // 4
         if _THREE:
@@ -328,7 +348,9 @@ class _FusepyMount(_Mount):
     truncate = Translation.truncate_fuse_2
     utimens = Translation.utimens_fuse_2
     readdir = Translation.readdir_fuse_2
-    init = _Mount.init_fuse_2
+
+    def init(self, connection: int) -> None:
+        self.init_fuse_2(ctypes.cast(connection, ctypes.POINTER(_Connection2)))
 
     def lock(self, path: bytes | None, info: Any, command: int, lock: Any) -> None:
         super().lock(path, info, command, ctypes.cast(lock, ctypes.POINTER(_RecordLock)))
@@ -351,11 +373,9 @@ def run(operations: Callbacks, mountpoint: str, options: KernelOptions, started:
     try:
         (_Mount if _IS_MFUSEPY else _FusepyMount)(operations, mountpoint, options, note)
     except RuntimeError as ended:
-        # libfuse answers an end by signal like an error of its loop.
         status = ended.args[0] if ended.args and isinstance(ended.args[0], int) else 0
-        if not served:
+        if not served or status != _ENDED_BY_SIGNAL:
             raise LibraryFailed(status) from ended
-        log.info("libfuse ended its loop with status %d", status)
 
 
 __all__ = ["LIBFUSE", "CallContext", "KernelOptions", "LibraryFailed", "RecordLock", "Session", "number_of", "run"]

@@ -98,8 +98,7 @@ class KernelCache:
 
         With `data` their pages are dropped too, soon.
         """
-        if metadata.links > 1:
-            self._expire(self._aliases.others((metadata.volume, metadata.inode), path), data=data)
+        self._expire(self._aliases.others((metadata.volume, metadata.inode), path), data=data)
 
     def removed(self, path: RelativePath) -> None:
         """`path` was removed: the file's other names have one link less."""

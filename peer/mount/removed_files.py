@@ -77,7 +77,8 @@ class RemovedFiles:
     def ask_again(self, path: RelativePath, thread: int, *, replaced: bool = False) -> bool:
         """An open file is to be removed: whether to answer ESTALE so that the kernel asks `thread` again.
 
-        False the second time, once it is hidden, and where the thread is not known (0).
+        False the second time, once it is hidden, where the thread is not known (0), and now and then when many threads
+        remove open files at once: fstat(2) on this one will fail.
         """
         if thread == 0:
             return False
@@ -85,7 +86,10 @@ class RemovedFiles:
         with self._lock:
             if any(hidden.path == path for hidden in self._hidden.values()):
                 return False
-            again = self._asked.pop((path, thread), None) is None
+            self._expire(now)
+            # While a call that was refused is to come in the plain way, nothing may be hidden.
+            first = self._asked.pop((path, thread), None) is None
+            again = first and all(asked.expected for asked in self._asked.values())
             if again:
                 self._asked[path, thread] = _Asked(replaced, now + _PATIENCE, expected=True)
             self._switch(now)
@@ -168,7 +172,10 @@ class RemovedFiles:
 
     def _switch(self, now: float) -> None:
         """Set libfuse's remedy as asked; a call that saw it on may still come for a while after it is off."""
-        for key in [key for key, asked in self._asked.items() if asked.until < now]:
-            del self._asked[key]
+        self._expire(now)
         self._hiding_until = now + 2 * _PATIENCE
         self._keep_names(any(asked.expected for asked in self._asked.values()))
+
+    def _expire(self, now: float) -> None:
+        for key in [key for key, asked in self._asked.items() if asked.until < now]:
+            del self._asked[key]

@@ -1,0 +1,157 @@
+"""Files that are open while they are removed or replaced."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+
+import pytest
+
+
+def test_an_unlinked_file_goes_on_in_every_way(here, there):
+    with (here / "file").open("wb+", buffering=0) as file:
+        descriptor = file.fileno()
+        file.write(b"before")
+        os.unlink(here / "file")
+        assert os.listdir(there) == os.listdir(here) == []
+        assert os.fstat(descriptor).st_nlink == 0
+        file.write(b" and after")
+        assert os.pread(descriptor, 100, 0) == b"before and after"
+        assert os.fstat(descriptor).st_size == 16
+        os.fchmod(descriptor, 0o640)
+        os.ftruncate(descriptor, 6)
+        os.utime(descriptor, ns=(3, 4))
+        os.setxattr(descriptor, "user.note", b"still here")
+        assert os.getxattr(descriptor, "user.note") == b"still here"
+        assert os.listxattr(descriptor) == ["user.note"]
+        os.removexattr(descriptor, "user.note")
+        status = os.fstat(descriptor)
+        assert (status.st_mode & 0o777, status.st_size, status.st_mtime_ns, status.st_nlink) == (0o640, 6, 4, 0)
+        os.fsync(descriptor)
+    assert os.listdir(there) == []
+
+
+def test_the_name_is_free_at_once(here, there):
+    with (here / "file").open("wb+", buffering=0) as old:
+        old.write(b"old")
+        os.unlink(here / "file")
+        (here / "file").write_bytes(b"new one")
+        assert os.fstat(old.fileno()).st_size == 3
+        assert os.stat(here / "file").st_size == 7
+        with (here / "file").open("rb") as new:
+            os.unlink(here / "file")
+            assert (os.fstat(old.fileno()).st_size, os.fstat(new.fileno()).st_size) == (3, 7)
+    assert os.listdir(there) == []
+
+
+def test_the_directory_can_go_as_well(here, there):
+    (here / "directory").mkdir()
+    with (here / "directory" / "file").open("wb+", buffering=0) as file:
+        file.write(b"alone")
+        os.unlink(here / "directory" / "file")
+        os.rmdir(here / "directory")
+        assert not (there / "directory").exists()
+        file.write(b" but well")
+        assert os.pread(file.fileno(), 100, 0) == b"alone but well"
+
+
+def test_a_replaced_file_goes_on(here, there):
+    (here / "file").write_bytes(b"old")
+    (here / "new").write_bytes(b"brand new")
+    with (here / "file").open("rb+", buffering=0) as old:
+        os.rename(here / "new", here / "file")
+        assert os.fstat(old.fileno()).st_nlink == 0
+        assert os.pread(old.fileno(), 100, 0) == b"old"
+        assert os.stat(here / "file").st_size == 9
+        assert (there / "file").read_bytes() == b"brand new"
+    assert os.listdir(there) == ["file"]
+
+
+def test_a_replacement_is_never_seen_halfway(here, there):
+    """Whoever looks on the remote machine while open files are replaced finds one or the other, never nothing."""
+    (here / "file").write_bytes(b"0")
+    done, missing = threading.Event(), []
+
+    def look():
+        while not done.is_set():
+            if not (there / "file").exists():
+                missing.append(1)
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    try:
+        for number in range(50):
+            with (here / "file").open("rb") as held:
+                (here / "new").write_bytes(b"%d" % number)
+                os.rename(here / "new", here / "file")
+                held.read()
+    finally:
+        done.set()
+        looking.join(20)
+    assert not missing
+    assert (there / "file").read_bytes() == b"49"
+
+
+def test_a_refused_removal_leaves_the_file_as_it_was(here, there):
+    (here / "file").write_bytes(b"kept")
+    (here / "directory").mkdir()
+    with (here / "file").open("rb") as file:
+        with pytest.raises(OSError) as refused:
+            os.rename(here / "directory", here / "file")
+        assert refused.value.errno == errno.ENOTDIR
+        assert os.fstat(file.fileno()).st_nlink == 1
+        assert (here / "file").read_bytes() == b"kept"
+        os.chmod(here / "file", 0o604)
+        assert os.fstat(file.fileno()).st_mode & 0o777 == 0o604
+        os.unlink(here / "file")
+        assert os.fstat(file.fileno()).st_nlink == 0
+    assert os.listdir(there) == ["directory"]
+
+
+def test_many_threads_remove_their_open_files(here, there):
+    failures = []
+
+    def run(number):
+        try:
+            for turn in range(25):
+                with (here / f"file{number}").open("wb+", buffering=0) as file:
+                    file.write(b"content")
+                    os.unlink(here / f"file{number}")
+                    assert os.pread(file.fileno(), 100, 0) == b"content"
+                (here / f"a{number}").write_bytes(b"%d" % turn)
+                (here / f"b{number}").write_bytes(b"%d" % turn)
+                with (here / f"b{number}").open("rb") as file:
+                    os.rename(here / f"a{number}", here / f"b{number}")
+                    file.read()
+        except (OSError, AssertionError) as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=run, args=(number,), daemon=True) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(50)
+    assert not failures
+    assert sorted(os.listdir(there)) == [f"b{number}" for number in range(6)]
+
+
+def test_two_threads_remove_the_same_open_file(here):
+    for _ in range(20):
+        (here / "file").write_bytes(b"x")
+        outcomes = []
+
+        def remove(outcomes=outcomes):
+            try:
+                os.unlink(here / "file")
+                outcomes.append(0)
+            except OSError as failure:
+                outcomes.append(failure.errno)
+
+        with (here / "file").open("rb"):
+            threads = [threading.Thread(target=remove) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(20)
+        assert sorted(outcomes) == [0, errno.ENOENT]
