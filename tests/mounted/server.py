@@ -16,6 +16,7 @@ from peer.agent.dispatcher import Dispatcher
 from peer.mount.mounting import MountOptions, mount
 from schema.envelope import Address
 from schema.paths import parse
+from tests.mounted.trial import READY
 
 
 def main(export: str, mountpoint: str, options: str) -> None:
@@ -29,6 +30,7 @@ def main(export: str, mountpoint: str, options: str) -> None:
             dispatcher.view(Address("laptop", os.getpid())),
             mountpoint,
             MountOptions(agent="attic", remote_path=root, **fields),
+            ready=lambda _: logging.info(READY),
         )
     finally:
         dispatcher.close()

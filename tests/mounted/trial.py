@@ -19,6 +19,8 @@ from typing import Any, Final
 PATIENCE: Final = 15.0
 """Seconds for a mount to come up, or to go."""
 DEVICE: Final = Path("/dev/fuse")
+READY: Final = "the mount is up"
+"""What the server logs."""
 
 
 @dataclass(slots=True)
@@ -52,13 +54,6 @@ def is_mounted(directory: Path) -> bool:
     return f" {directory} " in Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
 
 
-def _answers(directory: Path) -> bool:
-    try:
-        return is_mounted(directory) and directory.is_dir()
-    except OSError:  # a dead mount that is about to be replaced
-        return False
-
-
 @contextlib.contextmanager
 def mounted(
     directory: Path,
@@ -81,7 +76,7 @@ def mounted(
     trial = Trial(remote, local, process, log)
     try:
         until = time.monotonic() + PATIENCE
-        while not _answers(local):
+        while READY not in log.read_text():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < until, f"no mount in time: {log.read_text()}"
             time.sleep(0.02)
