@@ -111,6 +111,7 @@ class RemovedFiles:
         with self._lock:
             if now > self._hiding_until:
                 return Hide.NOTHING
+            self._expire(now)
             asked = self._asked.pop((path, thread), None)
             if asked is None or not asked.expected:
                 # Unlink or replace? The kernel makes each call twice only, so the next time must be the plain way,

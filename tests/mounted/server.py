@@ -18,6 +18,8 @@ from schema.envelope import Address
 from schema.paths import parse
 from tests.mounted.trial import READY
 
+log = logging.getLogger(__name__)
+
 
 def main(export: str, mountpoint: str, options: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
@@ -30,7 +32,7 @@ def main(export: str, mountpoint: str, options: str) -> None:
             dispatcher.view(Address("laptop", os.getpid())),
             mountpoint,
             MountOptions(agent="attic", remote_path=root, **fields),
-            ready=lambda _: logging.info(READY),
+            ready=lambda _: log.info(READY),
         )
     finally:
         dispatcher.close()

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import pytest
+
+from peer.mount.directory_handles import DirectoryHandles
+from peer.mount.identity_map import PreservedIdentity
+from peer.mount.local_view import LocalView
+from peer.mount.path_table import PathTable
+from schema.paths import PathError
+from schema.replies import DirectoryEntry, DirectoryPage
+from tests.peer.mount.samples import metadata
+
+HOME = (b"home", b"directory")
+
+
+class Agent:
+    """A directory, and the pages that were asked for."""
+
+    def __init__(self, names) -> None:
+        self.names = sorted(names)
+        self.asked = []
+        self.page_size = 10_000
+
+    def list_page(self, path, after, limit):
+        self.asked.append((path, after, limit))
+        names = [name for name in self.names if name > after][: min(limit, self.page_size)]
+        entries = tuple(DirectoryEntry(name, 100, 0o100000, metadata(inode=100)) for name in names)
+        return DirectoryPage(entries, complete=not names or names[-1] == self.names[-1])
+
+
+def handles_on(agent, paths=None):
+    view = LocalView(PreservedIdentity(), root_volume=5)
+    return DirectoryHandles(agent.list_page, lambda path: 1000 + len(path), view, paths or PathTable())
+
+
+def names(handles, handle, offset=0):
+    return [shown.name for shown, _ in handles.read(handle, offset)]
+
+
+def many(count):
+    return [b"%06d" % number for number in range(count)]
+
+
+def test_dots_come_first_with_their_inodes():
+    handles = handles_on(Agent([b"a"]))
+    entries = [shown for shown, _ in handles.read(handles.open(HOME), 0)]
+    assert [(entry.name, entry.inode) for entry in entries] == [(b".", 1002), (b"..", 1001), (b"a", 100)]
+
+
+def test_an_empty_directory_has_the_dots():
+    handles = handles_on(Agent([]))
+    assert names(handles, handles.open(HOME)) == [b".", b".."]
+
+
+def test_every_offset_means_the_entry_after_it():
+    agent = Agent(many(50))
+    agent.page_size = 7
+    handles = handles_on(agent)
+    handle = handles.open(HOME)
+    entries = [shown for shown, _ in handles.read(handle, 0)]
+    for index, entry in enumerate(entries):
+        assert names(handles, handle, entry.next_offset) == [later.name for later in entries[index + 1 :]]
+
+
+def test_a_large_directory_is_read_page_by_page_as_far_as_it_is_wanted():
+    agent = Agent(many(100))
+    agent.page_size = 10
+    handles = handles_on(agent)
+    handle = handles.open(HOME)
+    reading = handles.read(handle, 0)
+    for _ in range(12):
+        next(reading)
+    assert len(agent.asked) == 1
+    next(reading)
+    assert agent.asked[1][1] == b"000009"
+
+
+def test_changes_meanwhile_move_no_offset():
+    agent = Agent(many(100))
+    agent.page_size = 10
+    handles = handles_on(agent)
+    handle = handles.open(HOME)
+    first = [shown for shown, _ in zip(handles.read(handle, 0), range(30), strict=False)]
+    agent.names = [name for name in agent.names if name > b"000020"]
+    seen = [shown.name for shown, _ in first] + names(handles, handle, first[-1][0].next_offset)
+    assert len(seen) == len(set(seen)) == 102
+
+
+def test_rewinding_reads_anew():
+    agent = Agent([b"a"])
+    handles = handles_on(agent)
+    handle = handles.open(HOME)
+    assert names(handles, handle) == [b".", b"..", b"a"]
+    assert len(agent.asked) == 1
+    agent.names = [b"b"]
+    assert names(handles, handle) == [b".", b"..", b"b"]
+
+
+def test_attributes_are_handed_out_once():
+    agent = Agent(many(20))
+    agent.page_size = 10
+    handles = handles_on(agent)
+    handle = handles.open(HOME)
+    fresh = [entry is not None for _, entry in handles.read(handle, 2)]
+    assert fresh == [True] * 20
+    again = [shown.metadata is not None for shown, _ in handles.read(handle, 2)]
+    assert again == [False] * 10 + [True] * 10
+
+
+def test_a_renamed_directory_is_read_on_under_its_new_name():
+    agent = Agent(many(20))
+    agent.page_size = 10
+    paths = PathTable[int]()
+    handles = handles_on(agent, paths)
+    handle = handles.open(HOME)
+    paths.move(HOME, (b"moved",))
+    assert len(names(handles, handle)) == 22
+    assert agent.asked[-1][0] == (b"moved",)
+
+
+def test_a_removed_directory_has_what_was_read_of_it():
+    agent = Agent(many(5))
+    paths = PathTable[int]()
+    handles = handles_on(agent, paths)
+    handle = handles.open(HOME)
+    paths.forget(HOME)
+    assert len(names(handles, handle)) == 7
+
+
+@pytest.mark.parametrize("name", [b".", b"..", b"a/b", b"a\0b", b"x" * 256])
+def test_an_agents_bad_name_is_refused(name):
+    agent = Agent([name])
+    with pytest.raises(PathError):
+        handles_on(agent).open(HOME)
+
+
+def test_an_agent_that_goes_round_in_circles_is_refused():
+    def circle(path, after, limit):
+        return DirectoryPage((DirectoryEntry(b"a", 1, 0o100000),), complete=False)
+
+    view = LocalView(PreservedIdentity(), root_volume=5)
+    handles = DirectoryHandles(circle, lambda path: 1, view, PathTable())
+    handle = handles.open(HOME)
+    with pytest.raises(PathError):
+        names(handles, handle)

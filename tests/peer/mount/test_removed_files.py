@@ -1,0 +1,122 @@
+"""The two calls of the kernel, as libfuse passes them on, and everything that can come between them."""
+
+from __future__ import annotations
+
+import pytest
+
+from peer.mount.removed_files import Hide, RemovedFiles
+
+FILE, OTHER = (b"d", b"file"), (b"d", b"other")
+HIDDEN, HIDDEN_TOO = (b"d", b".fuse_hidden0000000a00000001"), (b"d", b".fuse_hidden0000000b00000002")
+ONE, TWO = 100, 200
+OPEN = frozenset({7})
+
+
+class Libfuse:
+    """Whether libfuse would hide an open file, and a clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.hides = False
+        self.now = 1000.0
+        self.removed = RemovedFiles(self.keep, lambda: self.now)
+
+    def keep(self, keep: bool) -> None:
+        self.hides = keep
+
+
+@pytest.fixture
+def libfuse() -> Libfuse:
+    return Libfuse()
+
+
+def test_an_unlink_is_asked_for_again_and_then_hidden(libfuse):
+    removed = libfuse.removed
+    assert removed.ask_again(FILE, ONE)
+    assert libfuse.hides
+    assert removed.hide(FILE, HIDDEN, ONE, OPEN) is Hide.UNLINK
+    assert not libfuse.hides
+    removed.removed(FILE)
+    assert removed.resolve(HIDDEN) == ((), 7)
+    assert removed.is_hidden(7)
+    removed.closed(7)
+    assert removed.resolve(HIDDEN) is None
+    assert removed.unhide(HIDDEN)
+    assert not removed.unhide(HIDDEN)
+
+
+def test_a_replaced_file_is_itself_until_the_rename_is_done(libfuse):
+    removed = libfuse.removed
+    assert removed.ask_again(FILE, ONE, replaced=True)
+    assert removed.hide(FILE, HIDDEN, ONE, OPEN) is Hide.REPLACE
+    assert removed.resolve(HIDDEN) == (FILE, 0)
+    assert not removed.ask_again(FILE, ONE, replaced=True)
+    removed.removed(FILE)
+    assert removed.resolve(HIDDEN) == ((), 7)
+
+
+def test_the_second_call_in_the_plain_way_is_let_through(libfuse):
+    assert libfuse.removed.ask_again(FILE, ONE)
+    assert not libfuse.removed.ask_again(FILE, ONE)
+    assert not libfuse.hides
+
+
+def test_a_thread_that_cannot_be_seen_is_never_asked_again(libfuse):
+    assert not libfuse.removed.ask_again(FILE, 0)
+
+
+def test_what_was_not_asked_for_is_refused_once_and_then_plain(libfuse):
+    """A second thread's file is hidden because libfuse hides for the first one: unlink or replace, nobody knows."""
+    removed = libfuse.removed
+    assert removed.ask_again(FILE, ONE)
+    assert removed.hide(OTHER, HIDDEN_TOO, TWO, OPEN) is Hide.UNASKED
+    assert not libfuse.hides
+    assert not removed.ask_again(FILE, ONE)
+    assert not removed.ask_again(OTHER, TWO)
+
+
+def test_nothing_is_hidden_while_a_refused_call_is_to_come(libfuse):
+    removed = libfuse.removed
+    removed.ask_again(FILE, ONE)
+    removed.hide(OTHER, HIDDEN_TOO, TWO, OPEN)
+    assert not removed.ask_again((b"third",), 300)
+    assert not libfuse.hides
+
+
+def test_a_thread_that_never_came_back_is_forgotten(libfuse):
+    removed = libfuse.removed
+    removed.ask_again(FILE, ONE)
+    libfuse.now += 10
+    assert removed.hide(FILE, HIDDEN, ONE, OPEN) is Hide.NOTHING
+    removed.ask_again(OTHER, TWO)
+    libfuse.now += 3
+    assert removed.hide(OTHER, HIDDEN, TWO, OPEN) is Hide.UNASKED
+
+
+def test_a_plain_removal_settles_what_was_asked(libfuse):
+    libfuse.removed.ask_again(FILE, ONE)
+    libfuse.removed.settled(FILE, ONE)
+    assert not libfuse.hides
+
+
+@pytest.mark.parametrize(
+    "name", [(b"d", b"file2"), (b"e", HIDDEN[-1]), (b"d", b".fuse_hidden1"), (b"d", HIDDEN[-1] + b"0")]
+)
+def test_other_renames_are_renames(libfuse, name):
+    libfuse.removed.ask_again(FILE, ONE)
+    assert libfuse.removed.hide(FILE, name, ONE, OPEN) is Hide.NOTHING
+
+
+def test_a_users_own_name_like_that_is_a_rename(libfuse):
+    assert libfuse.removed.hide(FILE, HIDDEN, ONE, OPEN) is Hide.NOTHING
+
+
+def test_two_files_of_one_name_are_kept_apart(libfuse):
+    removed = libfuse.removed
+    removed.ask_again(FILE, ONE)
+    removed.hide(FILE, HIDDEN, ONE, frozenset({7}))
+    removed.removed(FILE)
+    removed.ask_again(FILE, ONE)
+    removed.hide(FILE, HIDDEN_TOO, ONE, frozenset({8}))
+    removed.removed(FILE)
+    assert removed.resolve(HIDDEN) == ((), 7)
+    assert removed.resolve(HIDDEN_TOO) == ((), 8)
