@@ -43,6 +43,10 @@ class SessionExhausted(SessionError):
     """A key that has sealed all that it may: shake hands again before sending more."""
 
 
+class BodyTooLarge(SessionError):
+    """A request or reply that is longer than the other end would take."""
+
+
 class LinkError(PeerError):
     """The broker cannot be used: not reached, or it does not take us; the message says which and what to do."""
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import lz4.block
 
-from peer.errors import FrameRefused
+from peer.errors import BodyTooLarge, FrameRefused
 from schema.codec import encode_into
 from schema.limits import MAX_BODY
 from schema.replies import Reply
@@ -37,10 +37,12 @@ class Padding(enum.Enum):
 
 
 def pack(message: Request | Reply, padding: Padding = Padding.NONE) -> bytearray:
-    """The plaintext of `message`."""
+    """The plaintext of `message`. Raises `BodyTooLarge` for one that no other end would take."""
     buffer = bytearray(_HEAD.size)
     encode_into(message, buffer, _HEAD.size)
     length = len(buffer) - _HEAD.size
+    if length > MAX_BODY:
+        raise BodyTooLarge(f"a body has at most {MAX_BODY} bytes, this one {length}")
     how = _PLAIN
     if length >= COMPRESS_FROM:
         smaller = _compressed(memoryview(buffer)[_HEAD.size :])

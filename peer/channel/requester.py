@@ -16,7 +16,7 @@ from peer.channel.pending_requests import PendingRequest
 from peer.channel.requester_core import HANDSHAKE_LANE, RequesterCore
 from peer.channel.responder_core import LEASE
 from peer.channel.window import Window
-from peer.errors import OperationFailed, SessionError
+from peer.errors import BodyTooLarge, OperationFailed, SessionError
 from peer.link.request_link import URGENT_LANE, RequestLink, clock
 from schema.codec import CodecError
 from schema.envelope import Address, Header, Kind
@@ -211,7 +211,11 @@ class Requester:
         if prepared is None:
             self._shake_hands(now)
             return
-        outgoing = self._core.seal(prepared)
+        try:
+            outgoing = self._core.seal(prepared)
+        except BodyTooLarge as error:
+            self._give_up(pending, OperationFailed("EMSGSIZE", str(error)))
+            return
         sent = self._link.send_within(outgoing.lane, self._agent, outgoing.header, outgoing.body, seconds)
         with self._lock:
             if sent:

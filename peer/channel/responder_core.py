@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from peer.channel.packing import Padding, pack, unpack
 from peer.channel.reply_cache import ReplyCache, Verdict
 from peer.errors import (
+    BodyTooLarge,
     ClientKeyChanged,
     FrameRefused,
     HandshakeRefused,
@@ -253,7 +254,11 @@ class ResponderCore:
     def _sealed(self, way_back: _WayBack, number: int, reply: AnyReply) -> tuple[Answer, ...]:
         session = way_back.session
         try:
-            counter, body = session.seal(pack(Reply(number, reply), self._padding))
+            packed = pack(Reply(number, reply), self._padding)
+        except BodyTooLarge as error:
+            packed = pack(Reply(number, Failure("EMSGSIZE", str(error))), self._padding)
+        try:
+            counter, body = session.seal(packed)
         except SessionError as error:
             _log.warning("a reply to %s could not be sealed: %s", way_back.client.peer, error)
             return ()

@@ -284,6 +284,11 @@ def test_an_answer_of_the_wrong_shape_is_malformed_to_its_caller(wired: Wired) -
     assert error.code == MALFORMED
 
 
+def test_what_no_agent_would_take_is_not_sent(wired: Wired) -> None:
+    with failed("EMSGSIZE"):
+        wired.client().call(WriteFile(1, 0, memoryview(bytes(2 * 1024 * 1024))), ME)
+
+
 def test_what_is_said_too_large_by_the_broker_is_not_said_again(wired: Wired) -> None:
     wired.stop_agent()
     wired.stop_broker()

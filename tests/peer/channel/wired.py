@@ -1,4 +1,4 @@
-"""A real broker on loopback with a real agent and real clients around it, all in one process; only the files are played."""
+"""A real broker on loopback, a real agent and real clients, all in one process; only the files are played."""
 
 from __future__ import annotations
 
@@ -180,6 +180,7 @@ class Wired:
         )
         self._agent_link = link
         link.start(self.responder)
+        assert link.wait_registered(PATIENCE if self.broker is not None else 0.0) or self.broker is None
         return self.responder
 
     def stop_agent(self) -> None:
