@@ -124,6 +124,14 @@ def test_a_new_listing_sees_what_is_new_at_once(pages, export):
         assert name in pages.names()
 
 
+def test_a_directory_that_changed_just_now_is_scanned_again_though_its_times_are_the_same(pages, export):
+    fill(export, 30)
+    pages.wall_ns = export.stat().st_ctime_ns + 2_000_000_000
+    pages.page()
+    pages.page()
+    assert pages.scans == 2
+
+
 def test_a_quiet_directory_is_not_scanned_again_for_a_new_listing(pages, export):
     names = fill(export, 30)
     assert pages.names() == pages.names() == names

@@ -181,29 +181,44 @@ def test_a_client_that_is_gone_leaves_nothing_open(dispatcher, files):
     files._handles.clear()
 
 
-def test_what_a_client_opens_while_it_goes_is_closed_too(dispatcher, files, export, monkeypatch):
+class SlowOpen:
+    """A file system that takes its time to open a file again, from when `in_call` until `go_on`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.in_call, self.go_on = threading.Event(), threading.Event()
+        genuine = os.open
+
+        def slow(path, *arguments, **more):
+            descriptor = genuine(path, *arguments, **more)
+            if isinstance(path, bytes) and path.startswith(b"/proc/self/fd/"):
+                self.in_call.set()
+                assert self.go_on.wait(10)
+            return descriptor
+
+        monkeypatch.setattr(os, "open", slow)
+
+
+@pytest.mark.parametrize("returns", [False, True], ids=["for good", "and returns"])
+def test_what_a_client_opens_while_it_goes_is_closed_unless_it_returns(dispatcher, export, monkeypatch, returns):
     (export / "f").touch()
     before = open_descriptors()
-    in_call, gone = threading.Event(), threading.Event()
-    genuine = os.open
-
-    def slow(path, *arguments, **more):
-        descriptor = genuine(path, *arguments, **more)
-        if isinstance(path, bytes) and path.startswith(b"/proc/self/fd/"):
-            in_call.set()
-            assert gone.wait(10)
-        return descriptor
-
-    monkeypatch.setattr(os, "open", slow)
+    slow = SlowOpen(monkeypatch)
     request = OpenFile((*components(export), b"f"), os.O_RDONLY)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(ask, dispatcher, request)
-        assert in_call.wait(10)
+        assert slow.in_call.wait(10)
         dispatcher.client_gone(LAPTOP)
-        gone.set()
+        if returns:
+            ask(dispatcher, KeepAlive())
+        slow.go_on.set()
         handle = answer.result(10).handle
+    read = ask(dispatcher, ReadFile(handle, 0, 1))
+    if returns:
+        assert read.data == b""
+        dispatcher.client_gone(LAPTOP)
+    else:
+        assert read.code == STALE_HANDLE
     assert open_descriptors() == before
-    assert ask(dispatcher, ReadFile(handle, 0, 1)).code == STALE_HANDLE
 
 
 def test_closing_closes_everything(export):

@@ -7,6 +7,8 @@ import os
 import resource
 import stat
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from peer.agent import file_attributes, file_data, system_calls
 from peer.agent.access_policy import AccessRules
 from schema.requests import Caller, CopyRange, OpenFile, SyncFile, WriteFile
 from tests.conformance.driver import Files, refused
-from tests.peer.agent.conftest import LAPTOP, ME, PHONE, components, needs_root
+from tests.peer.agent.conftest import LAPTOP, ME, PHONE, components, needs_root, open_descriptors
 
 # --- what must never be opened
 
@@ -61,6 +63,13 @@ def test_a_link_is_not_followed_to_be_created_through(files, export):
         with refused("EINVAL", "EOPNOTSUPP"):
             attempt()
     assert target.read_bytes() == b"outside"
+
+
+def test_the_mode_of_a_link_is_left_alone_where_a_kernel_would_change_it(files, monkeypatch):
+    files.symlink(b"nowhere", b"link")
+    monkeypatch.setattr(os, "chmod", lambda *_: pytest.fail("kernels before 6.6 did it on some file systems"))
+    with refused("EOPNOTSUPP"):
+        files.change(b"link", mode=0o777)
 
 
 @needs_root
@@ -206,6 +215,20 @@ def test_opening_answers_the_first_bytes_and_the_generation(files, export):
         assert opened.generation == file_attributes.generation(file.fileno())
 
 
+def test_a_file_whose_first_bytes_cannot_be_read_is_not_left_open(dispatcher, files, export, monkeypatch):
+    (export / "f").write_bytes(b"content")
+    before = open_descriptors()
+
+    def refuse(*_):
+        raise OSError(errno.EIO, "")
+
+    monkeypatch.setattr(file_data, "read", refuse)
+    with refused("EIO"):
+        files.first_bytes(b"f", 4)
+    assert open_descriptors() == before
+    assert not dispatcher._operations.clients()
+
+
 def test_a_generation_that_nobody_knows_is_zero():
     with open("/proc/self/status", "rb") as file:
         assert file_attributes.generation(file.fileno()) == 0
@@ -264,8 +287,27 @@ def test_where_threads_share_a_umask_creations_take_turns(start, export, monkeyp
 
     monkeypatch.setattr(system_calls, "unshare_umask", refuse)
     dispatcher = start(AccessRules((components(export),)))
-    files = Files(dispatcher.view(LAPTOP), components(export), Caller(ME.uid, ME.gid, ME.groups, 0o077))
-    assert stat.S_IMODE(files.mkdir(b"d").mode) == 0o700
+    inside, overlaps = [], []
+    genuine = os.mkdir
+
+    def mkdir(*arguments, **more):
+        inside.append(1)
+        time.sleep(0)  # let the others in, if they can come in
+        genuine(*arguments, **more)
+        overlaps.append(len(inside) > 1)
+        inside.pop()
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+
+    def work(number: int) -> set[int]:
+        caller = Caller(ME.uid, ME.gid, ME.groups, 0o077 if number % 2 else 0o002)
+        files = Files(dispatcher.view(LAPTOP), components(export), caller)
+        return {stat.S_IMODE(files.mkdir(b"%d-%d" % (number, step)).mode) for step in range(100)}
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(4))) == [{0o775}, {0o700}, {0o775}, {0o700}]
+    assert len(overlaps) == 400
+    assert not any(overlaps)
 
 
 # --- access where the kernel cannot be asked
