@@ -131,13 +131,17 @@ def test_a_full_disk_stops_the_audit_only_says_so_once_and_is_tried_again(path, 
             audit.record(entry(number))
             drained(audit)
         assert len(tried) == 1, "it must not hammer a full disk"
+        now = 30.0
+        audit.record(entry(5))
+        drained(audit)
+        assert len(tried) == 2
         assert [record.levelname for record in caplog.records] == ["ERROR"]
         full, now = False, 60.0
-        audit.record(entry(5))
+        audit.record(entry(6))
         audit.close()
     written = lines(path)
-    assert [line.get("request") for line in written if line["operation"] == "DeleteFile"] == [5]
-    assert sum(line["count"] for line in written if line["operation"] == "dropped") == 5
+    assert [line.get("request") for line in written if line["operation"] == "DeleteFile"] == [6]
+    assert sum(line["count"] for line in written if line["operation"] == "dropped") == 6
     assert caplog.records[-1].levelname == "WARNING"
 
 

@@ -87,6 +87,19 @@ def test_room_that_came_to_nothing_is_given_back(table):
         opened(table, LAPTOP)
 
 
+def test_a_file_that_cannot_be_entered_is_closed(table, monkeypatch):
+    def refuse(_):
+        raise OSError(errno.EIO, "")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fstat", refuse)
+        with pytest.raises(OSError, match="5"):
+            opened(table, LAPTOP)
+    assert len(table) == 0
+    for _ in range(3):
+        opened(table, LAPTOP)
+
+
 def test_a_descriptor_lives_until_the_last_operation_on_it_is_over(table, tmp_path):
     path = tmp_path / "f"
     path.write_bytes(b"content")

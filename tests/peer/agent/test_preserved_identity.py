@@ -261,6 +261,19 @@ def test_inside_the_thread_is_the_caller_and_other_threads_are_not():
     assert int(permitted.split()[1], 16) != 0
 
 
+def test_a_right_that_the_agent_gave_up_does_not_come_back():
+    def run() -> bool:
+        before = system_calls.capget()
+        fewer = before._replace(effective=before.effective & ~(1 << 3 | 1 << 18))  # CAP_FOWNER, CAP_SYS_CHROOT
+        system_calls.capset(fewer)
+        with ActingAs().identity_of(ALICE):
+            pass
+        return system_calls.capget() == fewer != before
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(run).result(5)
+
+
 def test_nothing_is_done_where_nothing_changes(monkeypatch):
     acting = ActingAs()
     monkeypatch.setattr(system_calls, "setfsuid", lambda _: pytest.fail("not needed"))
