@@ -229,7 +229,12 @@ class Session:
         """Whether the caller was sent a signal, or the mount is ending: stop waiting."""
         if not self.serving:
             return self._session is None
-        return bool(_fuse_interrupted()) or bool(_session_exited(self._session))
+        return bool(_fuse_interrupted()) or self.ending
+
+    @property
+    def ending(self) -> bool:
+        """Whether the mount is on its way out: it ends once all callbacks have returned."""
+        return self._session is not None and bool(_session_exited(self._session))
 
     @property
     def keeps_names(self) -> bool:
@@ -334,6 +339,8 @@ class _Mount(Translation, _module.FUSE):  # type: ignore[misc,name-defined]  # t
         connection.max_write = MAX_DATA if _THREE else _MAX_WRITE_2
         connection.max_background = _MAX_BACKGROUND
         connection.congestion_threshold = _MAX_BACKGROUND * 3 // 4
+        # The kernel takes the lesser of this and of its own setting: see `kernel_read_ahead`.
+        connection.max_readahead = MAX_DATA
         if _THREE:
             connection.max_read = MAX_DATA
 

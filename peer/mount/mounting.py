@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from peer.filesystem import FileSystem
-from peer.mount import fuse_binding
+from peer.mount import fuse_binding, kernel_read_ahead
 from peer.mount.adapter import Mounted
 from peer.mount.identity_map import IdentityMap, IdentityMode, MappedIdentity, PreservedIdentity
 from peer.mount.kernel_cache import KernelCache
-from peer.mount.mountpoint import MountError, prepare
+from peer.mount.mountpoint import MountError, mount_at, prepare
 from peer.mount.node_ids import NodeIds
 from peer.mount.operations import Operations
 from peer.mount.removed_files import RemovedFiles
@@ -106,6 +106,9 @@ def mount(
     def started(config: Any) -> None:
         session.begin(config)
         kernel.begin()
+        entry = mount_at(directory)
+        if entry is not None:
+            kernel_read_ahead.widen(entry.device)
         ready(kernel)
 
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-from typing import Final
+from typing import Final, NamedTuple
 
 from peer.errors import PeerError
 
@@ -32,14 +32,21 @@ def _unescaped(field: str) -> bytes:
     return b"".join([*parts, raw])
 
 
-def mounted_type(mountpoint: str, mountinfo: str = "/proc/self/mountinfo") -> str | None:
-    """The file system type of what is mounted on exactly `mountpoint`; the topmost where there are several."""
+class MountEntry(NamedTuple):
+    """A line of mountinfo: the device number as "major:minor", and the type of the file system."""
+
+    device: str
+    kind: str
+
+
+def mount_at(mountpoint: str, mountinfo: str = "/proc/self/mountinfo") -> MountEntry | None:
+    """What is mounted on exactly `mountpoint`, a real path; the topmost where there are several mounts."""
     wanted, found = os.fsencode(os.path.normpath(mountpoint)), None
     with open(mountinfo, encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
             fields = line.split()
             if _unescaped(fields[4]) == wanted:
-                found = fields[fields.index("-") + 1]
+                found = MountEntry(fields[2], fields[fields.index("-") + 1])
     return found
 
 
@@ -72,17 +79,20 @@ def prepare(mountpoint: str) -> str:
             raise MountError(f"the mount point {mountpoint} cannot be read: {failure.strerror}") from failure
         return _without_the_dead(mountpoint, absolute)
     absolute = os.path.realpath(absolute)
-    kind = mounted_type(absolute)
-    if kind == FILESYSTEM_TYPE:
+    if _is_ours(absolute):
         raise MountError(f"{mountpoint} is mounted already: remotefs umount {mountpoint}")
     if entries:
         raise MountError(f"the mount point {mountpoint} is not empty: choose an empty directory")
     return absolute
 
 
+def _is_ours(absolute: str) -> bool:
+    entry = mount_at(absolute)
+    return entry is not None and entry.kind == FILESYSTEM_TYPE
+
+
 def _without_the_dead(mountpoint: str, absolute: str) -> str:
-    kind = mounted_type(absolute)
-    if kind != FILESYSTEM_TYPE:
-        raise MountError(f"{mountpoint} holds a dead mount of type {kind}, not ours: unmount it first (umount -l)")
+    if not _is_ours(absolute):
+        raise MountError(f"{mountpoint} holds a dead mount that is not ours: unmount it first (umount -l)")
     detach(absolute)
     return prepare(absolute)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from peer.mount.mountpoint import MountError, mounted_type, prepare
+from peer.mount.mountpoint import MountError, mount_at, prepare
 
 TABLE = """\
 22 27 0:21 / /proc rw,relatime shared:12 - proc proc rw
@@ -33,7 +33,14 @@ def table(tmp_path):
     ],
 )
 def test_what_is_mounted_is_read_from_the_kernels_table(table, mountpoint, kind):
-    assert mounted_type(mountpoint, table) == kind
+    entry = mount_at(mountpoint, table)
+    assert kind == (None if entry is None else entry.kind)
+
+
+def test_the_device_number_is_the_kernels(table):
+    entry = mount_at("/proc", table)
+    assert entry is not None
+    assert entry.device == "0:21"
 
 
 def test_an_empty_directory_can_be_mounted_on(tmp_path, fuse):
