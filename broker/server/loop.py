@@ -196,10 +196,9 @@ class Server:
     def _turn(self, ready: set[Any], now: float) -> None:
         if self._zap.socket in ready:
             self._zap.answer(now)
-        if self._monitor in ready:
+        # What a connection sent before it ended comes first, or its last words would be those of a stranger.
+        if self._requests(now) and self._monitor in ready:
             self._hear_of_ends(now)
-        if self._router in ready:
-            self._requests(now)
         if self._plane.inward in ready:
             self._plane.publications(now)
         if self._plane.outward in ready:
@@ -233,13 +232,14 @@ class Server:
             return user if self._plane.admits_subscriber(peer, time.monotonic()) else None
         return user
 
-    def _requests(self, now: float) -> None:
+    def _requests(self, now: float) -> bool:
+        """Take in what peers sent. True when there is no more for now."""
         router, relay, deliver = self._router, self.relay, self._delivery.deliver
         for _ in range(_MAX_TURN):
             try:
                 first = router.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
-                return
+                return True
             route = first.bytes
             frames: list[Body] = []
             more = first.more
@@ -252,6 +252,7 @@ class Server:
             if route not in self._routes and route in relay.table.lanes:
                 self._note_descriptor(first, route, now)
             deliver(sends, now)
+        return False
 
     def _transmit(self, send: Send) -> Outcome:
         address, header, body = send.frames
