@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import secrets
 import signal
 import sys
@@ -88,6 +89,9 @@ def main(settings_file: Path) -> None:
 
 
 def _serve(settings: AgentSettings, stop: threading.Event) -> None:
+    # Clients' open files are descriptors here, and the usual soft limit is for programs that use select(2).
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     security = settings.security
     keys = read_own_keys(security.key_file, security.cert_file, settings.id)
     relay_key = read_relay_key(security.relay_cert)
