@@ -8,16 +8,22 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.driver import Files
-from tests.conformance.implementations import IMPLEMENTATIONS, Subject
+from tests.conformance.implementations import IMPLEMENTATIONS, Factory, Subject
 
 
-@pytest.fixture(params=sorted(IMPLEMENTATIONS))
-def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
+@pytest.fixture(params=IMPLEMENTATIONS)
+def factory(request: pytest.FixtureRequest) -> Factory:
+    """What makes the file system under test."""
+    return IMPLEMENTATIONS[request.param].factory(request)
+
+
+@pytest.fixture
+def subject(factory: Factory, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     """One file system under test. The marker ``needs(feature)`` skips those that lack it."""
-    with IMPLEMENTATIONS[request.param](tmp_path) as subject:
+    with factory(tmp_path) as subject:
         for marker in request.node.iter_markers("needs"):
             if marker.args[0] in subject.lacks:
-                pytest.skip(f"{request.param} has no {marker.args[0]} here")
+                pytest.skip(f"there is no {marker.args[0]} here")
         yield subject
 
 

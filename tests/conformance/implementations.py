@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+
+import pytest
 
 from peer.agent.access_policy import AccessRules
 from peer.agent.dispatcher import Dispatcher
-from peer.filesystem import FileSystem
+from peer.filesystem import Decorator, FileSystem
+from peer.mount.durable_handles import DurableHandles
 from schema.envelope import Address
 from schema.identity import peer_id
 from tests.conformance import libc
@@ -24,14 +27,14 @@ from tests.conformance.memory_filesystem import memory_filesystem
 from tests.conformance.posix_filesystem import posix_filesystem
 
 ELSEWHERE: Final = "REMOTEFS_CONFORMANCE_DIRECTORY"
-"""Names a directory, on a mount perhaps, on which the suite then runs as well, as `mounted`."""
+"""Names a directory, of whatever file system, on which the suite then runs as well, as `elsewhere`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A file system under test, the directory in it to work in, and features that it does not have.
 
-    `lacks` may hold ``xattrs``, ``chown``, ``fallocate``, ``holes`` and ``long_paths``.
+    `lacks` may hold ``xattrs``, ``chown``, ``fallocate``, ``holes`` and ``fstat_in_removed_directory``.
     """
 
     filesystem: FileSystem
@@ -43,6 +46,13 @@ Factory = Callable[[Path], AbstractContextManager[Subject]]
 """Takes an empty local directory of the test's own, for whoever needs one."""
 
 
+class Implementation(NamedTuple):
+    """How to come by the factory, given the run's fixtures; and how many random sequences it does in seconds."""
+
+    factory: Callable[[pytest.FixtureRequest], Factory]
+    sequences: int = 200
+
+
 @contextmanager
 def _memory(directory: Path) -> Iterator[Subject]:
     yield Subject(memory_filesystem())
@@ -51,26 +61,37 @@ def _memory(directory: Path) -> Iterator[Subject]:
 @contextmanager
 def _posix(directory: Path) -> Iterator[Subject]:
     with posix_filesystem(str(directory)) as filesystem:
-        yield Subject(filesystem, lacks=_lacking(directory))
+        yield Subject(filesystem, lacks=lacking(directory))
 
 
 @contextmanager
-def _mounted(directory: Path) -> Iterator[Subject]:
-    with tempfile.TemporaryDirectory(dir=os.environ[ELSEWHERE]) as below, posix_filesystem(below) as filesystem:
-        yield Subject(filesystem, lacks=_lacking(Path(below)))
+def _elsewhere(directory: Path) -> Iterator[Subject]:
+    with tempfile.TemporaryDirectory(dir=os.environ[ELSEWHERE]) as below, _posix(Path(below)) as subject:
+        yield subject
 
 
-@contextmanager
-def _local(directory: Path) -> Iterator[Subject]:
-    root = tuple(os.fsencode(part) for part in directory.parts[1:])
-    dispatcher = Dispatcher(AccessRules(allowed_paths=(root,)), boot=1)
-    try:
-        yield Subject(dispatcher.view(Address(peer_id("client"), 1)), root, lacks=_lacking(directory))
-    finally:
-        dispatcher.close()
+def _local(decorator: type[Decorator] | None = None) -> Factory:
+    """The agent's own, with `decorator` around it."""
+
+    @contextmanager
+    def factory(directory: Path) -> Iterator[Subject]:
+        root = components(directory)
+        dispatcher = Dispatcher(AccessRules(allowed_paths=(root,)), boot=1)
+        try:
+            filesystem = dispatcher.view(Address(peer_id("client"), 1))
+            yield Subject(decorator(filesystem) if decorator else filesystem, root, lacking(directory))
+        finally:
+            dispatcher.close()
+
+    return factory
 
 
-def _lacking(directory: Path) -> frozenset[str]:
+def components(directory: Path) -> tuple[bytes, ...]:
+    """An absolute path as requests carry it."""
+    return tuple(os.fsencode(part) for part in directory.parts[1:])
+
+
+def lacking(directory: Path) -> frozenset[str]:
     """What the local file system of `directory` does not offer, by trying."""
     lacks = set()
     if os.getuid() != 0:
@@ -92,6 +113,10 @@ def _lacking(directory: Path) -> frozenset[str]:
     return frozenset(lacks)
 
 
-IMPLEMENTATIONS: Final[dict[str, Factory]] = {"memory": _memory, "posix": _posix, "local": _local}
-if ELSEWHERE in os.environ:
-    IMPLEMENTATIONS["mounted"] = _mounted
+IMPLEMENTATIONS: Final[Mapping[str, Implementation]] = {
+    "memory": Implementation(lambda _: _memory),
+    "posix": Implementation(lambda _: _posix),
+    "local": Implementation(lambda _: _local()),
+    "durable": Implementation(lambda _: _local(DurableHandles)),
+    **({"elsewhere": Implementation(lambda _: _elsewhere, sequences=20)} if ELSEWHERE in os.environ else {}),
+}

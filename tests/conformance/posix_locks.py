@@ -85,9 +85,18 @@ class PosixLocks:
     def _descriptor(self, descriptor: int, owner: int) -> tuple[Inode, int]:
         inode = _inode(descriptor)
         if (inode, owner) not in self._descriptors:
-            own = os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC)
-            self._descriptors[inode, owner] = own
+            self._descriptors[inode, owner] = _another_description(descriptor)
         return inode, self._descriptors[inode, owner]
+
+
+def _another_description(descriptor: int) -> int:
+    """The same file opened once more; what has lost its name on a FUSE mount cannot be, and is shared."""
+    try:
+        return os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in (errno.ESTALE, errno.ENOENT):
+            raise
+        return os.dup(descriptor)
 
 
 def _inode(descriptor: int) -> Inode:

@@ -206,7 +206,6 @@ def test_a_removed_directory_is_gone_from_below_too(files: Files) -> None:
         files.page(b"d")
 
 
-@pytest.mark.needs("long_paths")
 def test_a_path_may_be_longer_than_path_max(files: Files) -> None:
     path: tuple[bytes, ...] = ()
     for _ in range(30):
