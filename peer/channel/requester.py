@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from peer.channel.pending_requests import PendingRequest
+from peer.channel.refusals import explained
 from peer.channel.requester_core import HANDSHAKE_LANE, RequesterCore
 from peer.channel.responder_core import LEASE
 from peer.channel.window import Window
@@ -106,7 +107,7 @@ class Requester:
         if isinstance(refusal, Error):
             return refusal.message
         if refusal is not None:
-            return f"the agent {self._agent.peer} refuses us ({refusal.code.value}); its key is {refusal.fingerprint}"
+            return explained(refusal, self._core.agent_fingerprint)
         return ""
 
     def call(self, body: AnyRequest, caller: Caller) -> AnyReply:

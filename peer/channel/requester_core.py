@@ -12,11 +12,13 @@ from typing import Final
 
 from peer.channel.packing import Padding, pack, unpack
 from peer.channel.pending_requests import NEVER, PendingRequest, PendingRequests
+from peer.channel.refusals import explained
 from peer.errors import FrameRefused
 from peer.session.initiator import Initiator
 from peer.session.session import HANDSHAKE_RETRY, Session
 from schema.codec import decode_reply
 from schema.envelope import Header, Kind
+from schema.identity import fingerprint
 from schema.relay_messages import Error, RelayErrorCode
 from schema.replies import Failure, Reply
 from schema.requests import AnyRequest, Caller, Request
@@ -81,6 +83,11 @@ class RequesterCore:
         self.pending: Final = PendingRequests()
         self.refusal: Refusal | Error | None = None
         """Why there is no session, as far as anybody said; for people."""
+
+    @property
+    def agent_fingerprint(self) -> str:
+        """Of the agent's identity key, as it is pinned."""
+        return fingerprint(self._initiator.remote_static)
 
     def submit(
         self,
@@ -210,7 +217,7 @@ class RequesterCore:
             raise FrameRefused(str(error)) from error
         self._next_handshake = now + (RETRY_PAUSE if self.refusal.code is RefusalCode.BUSY else HANDSHAKE_RETRY)
         if self.refusal.code is not RefusalCode.BUSY and self._initiator.sending(now) is None:
-            self._fail_all(Failure("EACCES", f"the agent refuses this client: {self.refusal.code.value}"))
+            self._fail_all(Failure("EACCES", explained(self.refusal, self.agent_fingerprint)))
 
     def _hurry(self, pending: PendingRequest, at: float) -> None:
         """Send it again at `at`, unless it is being sent this very moment."""

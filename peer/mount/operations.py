@@ -112,8 +112,8 @@ class Operations(AttributeOperations, NameOperations):
             self._removed.closed(handle)
         try:
             self._filesystem.close_file(CloseFile(handle), self._user())
-        except Exception:
-            log.exception("handle %d could not be given back", handle)  # Nobody listens: release has no answer.
+        except OperationFailed as failure:  # Nobody listens: release has no answer.
+            log.warning("handle %d could not be given back: %s", handle, failure)
 
     def fsync(self, handle: int, data_only: bool) -> None:
         self._filesystem.sync_file(SyncFile(NAMELESS, handle, data_only), self._user())

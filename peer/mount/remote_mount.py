@@ -65,7 +65,7 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
 
 
 def _explained(remote: Remote, settings: ClientSettings, failure: OperationFailed, trouble: str) -> str:
-    what = f"{remote.agent}:{display(remote.path)} cannot be mounted"
+    what = f"{remote.agent}:{display(remote.path)} cannot be mounted by {settings.id}"
     if failure.code == "ETIMEDOUT":
         why = trouble or f"neither the relay at {settings.relay.requests} nor the agent has answered"
         return f"{what}: {why}"

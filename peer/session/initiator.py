@@ -68,6 +68,11 @@ class Initiator:
         self._readable: dict[int, _Readable] = {}
         self._current: Session | None = None
 
+    @property
+    def remote_static(self) -> bytes:
+        """The responder's static public key, as it is pinned."""
+        return self._remote_static
+
     def start(self, now: float, payload: bytes = b"") -> tuple[int, bytes]:
         """Begin a handshake: our session index, and message 1 to send with it.
 
