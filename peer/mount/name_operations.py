@@ -65,8 +65,7 @@ class NameOperations(Adapter):
             if self._removed.unhide(where):
                 self._kernel.removed(where)
                 return
-            if self._open_files.at(where) and self._removed.ask_again(where, self._edge.context().thread):
-                raise OSError(errno.ESTALE, "asked to be asked again")
+            self._ask_again(where)
         self._filesystem.delete_file(DeleteFile(where), self._caller())
         self._gone(where)
         self._kernel.removed(where)
@@ -76,7 +75,15 @@ class NameOperations(Adapter):
         self._open_files.forget(where)
         if self._removed is not None:
             self._removed.removed(where)
-            self._removed.settled(where, self._edge.context().thread)
+
+    def _ask_again(self, where: RelativePath, *, replaced: bool = False) -> None:
+        """Have the kernel make its call again (see `removed_files`), unless the plain way is to be taken."""
+        if self._removed is None:
+            return
+        thread = self._edge.context().thread
+        if self._open_files.at(where) and self._removed.ask_again(where, thread, replaced=replaced):
+            raise OSError(errno.ESTALE, "asked to be asked again")
+        self._removed.settled(where, thread)
 
     def rename(self, source: bytes, destination: bytes, flags: int) -> None:
         old, new = self._path(source), self._path(destination)
@@ -114,6 +121,6 @@ class NameOperations(Adapter):
                 return True
             case Hide.UNASKED:
                 raise OSError(errno.ESTALE, "asked to be asked again")
-        if replaces and old != new and self._open_files.at(new) and removed.ask_again(new, thread, replaced=True):
-            raise OSError(errno.ESTALE, "asked to be asked again")
+        if replaces and old != new:
+            self._ask_again(new, replaced=True)
         return False

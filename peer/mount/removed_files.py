@@ -55,11 +55,15 @@ class _Hidden:
 
 @dataclasses.dataclass(slots=True)
 class _Asked:
-    """A thread was answered ESTALE. `expected`: its second call may come as a rename to a hidden name."""
+    """A thread was answered ESTALE and will call again.
 
-    replaced: bool
+    `stands_for`: what a rename to a hidden name means that comes of it, None where we do not know. `hiding`: we want it
+    to come that way.
+    """
+
+    stands_for: Hide | None
     until: float
-    expected: bool
+    hiding: bool
 
 
 class RemovedFiles:
@@ -89,14 +93,15 @@ class RemovedFiles:
             self._expire(now)
             # While a call that was refused is to come in the plain way, nothing may be hidden.
             first = self._asked.pop((path, thread), None) is None
-            again = first and all(asked.expected for asked in self._asked.values())
+            again = first and all(asked.stands_for for asked in self._asked.values())
             if again:
-                self._asked[path, thread] = _Asked(replaced, now + _PATIENCE, expected=True)
+                stands_for = Hide.REPLACE if replaced else Hide.UNLINK
+                self._asked[path, thread] = _Asked(stands_for, now + _PATIENCE, hiding=True)
             self._switch(now)
             return again
 
     def settled(self, path: RelativePath, thread: int) -> None:
-        """`thread` removed or replaced `path` in the plain way after all."""
+        """`thread` removes or replaces `path` in the plain way now."""
         if (path, thread) not in self._asked:
             return
         with self._lock:
@@ -113,19 +118,18 @@ class RemovedFiles:
                 return Hide.NOTHING
             self._expire(now)
             asked = self._asked.pop((path, thread), None)
-            if asked is None or not asked.expected:
-                # Unlink or replace? The kernel makes each call twice only, so the next time must be the plain way,
-                # for this call and for all that libfuse might still hide.
-                self._asked[path, thread] = _Asked(replaced=False, until=now + _PATIENCE, expected=False)
+            if asked is None or asked.stands_for is None:
+                # Unlink or replace? The kernel makes each call twice only, so the next time must be the plain way.
+                self._asked[path, thread] = _Asked(None, now + _PATIENCE / 2, hiding=False)
                 for other in self._asked.values():
-                    other.expected = False
+                    other.hiding = False
                 self._switch(now)
                 return Hide.UNASKED
             self._switch(now)
             hidden = _Hidden(path, set(handles))
             self._hidden[name[-1]] = hidden
             self._by_handle.update(dict.fromkeys(handles, hidden))
-            return Hide.REPLACE if asked.replaced else Hide.UNLINK
+            return asked.stands_for
 
     def unhide(self, name: RelativePath) -> bool:
         """A hidden name is removed by libfuse, or its file could not be removed: whether there was one."""
@@ -175,7 +179,7 @@ class RemovedFiles:
         """Set libfuse's remedy as asked; a call that saw it on may still come for a while after it is off."""
         self._expire(now)
         self._hiding_until = now + 2 * _PATIENCE
-        self._keep_names(any(asked.expected for asked in self._asked.values()))
+        self._keep_names(any(asked.hiding for asked in self._asked.values()))
 
     def _expire(self, now: float) -> None:
         for key in [key for key, asked in self._asked.items() if asked.until < now]:

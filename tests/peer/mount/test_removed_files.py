@@ -120,3 +120,11 @@ def test_two_files_of_one_name_are_kept_apart(libfuse):
     removed.removed(FILE)
     assert removed.resolve(HIDDEN) == ((), 7)
     assert removed.resolve(HIDDEN_TOO) == ((), 8)
+
+
+def test_a_call_that_was_on_its_way_is_understood_after_hiding_was_switched_off(libfuse):
+    removed = libfuse.removed
+    removed.ask_again(FILE, ONE, replaced=True)
+    removed.hide(OTHER, HIDDEN_TOO, TWO, OPEN)
+    assert not libfuse.hides
+    assert removed.hide(FILE, HIDDEN, ONE, OPEN) is Hide.REPLACE
