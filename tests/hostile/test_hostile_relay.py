@@ -97,7 +97,7 @@ MALICE: dict[str, Malice] = {
 
 @pytest.mark.parametrize("malice", MALICE.values(), ids=MALICE)
 def test_what_is_done_to_some_envelopes_delays_the_rest_only(wired: Wired, malice: Malice) -> None:
-    client = wired.client(resend_after=0.2)
+    client = wired.client(resend_after=0.05)
     assert client.call(STAT, ME) == METADATA
     corrupt(wired, malice, times=3)
     assert [client.call(STAT, ME) for _ in range(4)] == [METADATA] * 4
@@ -105,7 +105,7 @@ def test_what_is_done_to_some_envelopes_delays_the_rest_only(wired: Wired, malic
 
 @pytest.mark.parametrize("name", ["repeat", "flip", "unknown session", "peer gone", "drop"])
 def test_a_changing_operation_is_done_once_all_the_same(wired: Wired, name: str) -> None:
-    client = wired.client(resend_after=0.2)
+    client = wired.client(resend_after=0.05)
     assert client.call(STAT, ME) == METADATA
     corrupt(wired, MALICE[name], times=3)
     result = asking(lambda: client.call(DeleteFile((b"a",)), ME))
@@ -119,7 +119,7 @@ def test_a_changing_operation_is_done_once_all_the_same(wired: Wired, name: str)
 
 @pytest.mark.parametrize("name", ["flip", "truncate", "another session", "drop"])
 def test_what_is_done_to_every_envelope_is_an_error_in_time(wired: Wired, name: str) -> None:
-    client = wired.client(patience=Patience(1.0, 1.0), resend_after=0.2)
+    client = wired.client(patience=Patience(1.0, 1.0), resend_after=0.05)
     corrupt(wired, MALICE[name])
     with pytest.raises(OperationFailed, match="ETIMEDOUT|EACCES"):
         client.call(STAT, ME)
@@ -127,7 +127,7 @@ def test_what_is_done_to_every_envelope_is_an_error_in_time(wired: Wired, name: 
 
 def test_answers_that_are_exchanged_reach_nobody(wired: Wired) -> None:
     """The relay gives each answer to the other client: neither believes it."""
-    laptop, phone = wired.client("laptop", resend_after=0.2), wired.client("phone", resend_after=0.2)
+    laptop, phone = wired.client("laptop", resend_after=0.05), wired.client("phone", resend_after=0.05)
     assert laptop.call(STAT, ME) == phone.call(STAT, ME) == METADATA
     kept: list[Send] = []
 
@@ -147,7 +147,7 @@ def test_answers_that_are_exchanged_reach_nobody(wired: Wired) -> None:
 def test_random_malice_for_many_callers(wired: Wired) -> None:
     chance = random.Random(9)
     acts = [MALICE[name] for name in ("drop", "repeat", "flip", "truncate", "unknown session", "peer gone")]
-    client = wired.client(resend_after=0.2)
+    client = wired.client(resend_after=0.05)
     assert client.call(STAT, ME) == METADATA
     corrupt(wired, lambda send: chance.choice(acts)(send) if chance.random() < 0.1 else [send], times=300)
     results = [asking(lambda: [client.call(STAT, ME) for _ in range(40)]) for _ in range(4)]
