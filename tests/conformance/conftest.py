@@ -9,6 +9,14 @@ import pytest
 
 from tests.conformance.driver import Files
 from tests.conformance.implementations import IMPLEMENTATIONS, Factory, Subject
+from tests.conformance.installation import Installation, installation_in
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Broker and agent, running, and what reaches them."""
+    with installation_in(tmp_path_factory.mktemp("installation")) as installation:
+        yield installation
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)

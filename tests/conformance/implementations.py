@@ -118,5 +118,7 @@ IMPLEMENTATIONS: Final[Mapping[str, Implementation]] = {
     "posix": Implementation(lambda _: _posix),
     "local": Implementation(lambda _: _local()),
     "durable": Implementation(lambda _: _local(DurableHandles)),
+    "remote": Implementation(lambda fixtures: fixtures.getfixturevalue("installation").remote, sequences=20),
+    "mounted": Implementation(lambda fixtures: fixtures.getfixturevalue("installation").mounted, sequences=10),
     **({"elsewhere": Implementation(lambda _: _elsewhere, sequences=20)} if ELSEWHERE in os.environ else {}),
 }
