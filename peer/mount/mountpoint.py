@@ -65,6 +65,8 @@ def prepare(mountpoint: str) -> str:
     """The real path of a directory that can be mounted on. Raises `MountError`."""
     if not os.path.exists(_DEVICE):
         raise MountError(f"{_DEVICE} does not exist: load the kernel module (modprobe fuse), or allow the container it")
+    if not os.access(_DEVICE, os.R_OK | os.W_OK):
+        raise MountError(f"{_DEVICE} may not be opened by this user: have root do chmod 666 {_DEVICE}, as is usual")
     absolute = os.path.join(
         os.path.realpath(os.path.dirname(os.path.abspath(mountpoint))), os.path.basename(mountpoint.rstrip("/"))
     )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from peer.mount.mountpoint import MountError, mount_at, prepare
@@ -66,8 +68,16 @@ def test_a_machine_without_fuse_is_told_what_to_do(tmp_path, monkeypatch):
         prepare(str(tmp_path))
 
 
+@pytest.mark.skipif(os.getuid() == 0, reason="root may open everything")
+def test_a_user_who_may_not_use_fuse_is_told_what_to_do(tmp_path, fuse):
+    os.chmod(fuse, 0)
+    with pytest.raises(MountError, match="chmod 666"):
+        prepare(str(tmp_path))
+
+
 @pytest.fixture
 def fuse(tmp_path_factory, monkeypatch):
     device = tmp_path_factory.mktemp("dev") / "fuse"
     device.touch()
     monkeypatch.setattr("peer.mount.mountpoint._DEVICE", str(device))
+    return device
