@@ -245,6 +245,13 @@ class AuditTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rotated files that are kept."""
 
 
+class FeedTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[feed]``: telling clients of changes as they happen."""
+
+    heartbeat_seconds: Annotated[float, msgspec.Meta(ge=0.1, le=3600)] = 2.0
+    """Seconds between two words of the feed while nothing changes; clients doubt it after three without one."""
+
+
 class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole settings file of an agent."""
 
@@ -254,6 +261,7 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clients: tuple[ClientRule, ...] = ()
     limits: LimitsTable = LimitsTable()
     audit: AuditTable = AuditTable()
+    feed: FeedTable = FeedTable()
     network: NetworkTable = NetworkTable()
     log: LogTable = LogTable()
 

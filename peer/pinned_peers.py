@@ -75,10 +75,14 @@ class PinnedPeers:
             )
         return certificate.identity_key
 
+    def key_of(self, peer: str) -> PublicKey | None:
+        """The pinned end-to-end key of `peer`; None for one that is not trusted."""
+        certificate = self._pinned.get(PeerId(peer))
+        return None if certificate is None else certificate.identity_key
+
     def trusts(self, peer: str, static_key: bytes) -> bool:
         """Whether `static_key` is the one pinned for `peer` now."""
-        certificate = self._pinned.get(PeerId(peer))
-        pinned = None if certificate is None else certificate.identity_key
+        pinned = self.key_of(peer)
         return pinned is not None and hmac.compare_digest(pinned, static_key)
 
     def identify(self, client: str, static_key: bytes) -> None:

@@ -23,8 +23,9 @@ import click
 from peer.agent.access_policy import AccessRules, ClientRule
 from peer.agent.audit import AuditLog
 from peer.agent.dispatcher import Dispatcher, Limits
+from peer.agent.feeding import FeedOutlet, watch_exports
 from peer.certificates import read_own_keys, read_relay_key
-from peer.channel.opening import new_instance, open_link, open_responder
+from peer.channel.opening import new_instance, open_link, open_publisher, open_responder
 from peer.channel.packing import Padding
 from peer.channel.responder import Quotas
 from peer.config import AgentSettings, read_agent
@@ -110,6 +111,17 @@ def _serve(settings: AgentSettings, stop: threading.Event) -> None:
         stack.callback(dispatcher.close)
         link = open_link(keys, relay_key, settings.relay, settings.network, new_instance())
         stack.callback(link.stop)
+        publisher = open_publisher(keys, relay_key, settings.relay, settings.network)
+        stack.callback(publisher.stop)
+        watcher = watch_exports(
+            dispatcher,
+            FeedOutlet(link, publisher),
+            heartbeat=settings.feed.heartbeat_seconds,
+            key_of=pinned.key_of,
+            random=secrets.token_bytes,
+        )
+        stack.callback(watcher.stop)
+        watcher.start()
         quotas = Quotas(
             threads=settings.limits.threads,
             envelopes=settings.limits.requests_waiting,

@@ -62,11 +62,17 @@ class AccessPolicy:
         self.exports: Final = tuple(sorted(set(rules.allowed_paths), key=len, reverse=True))
         self._clients: Final = {rule.id: rule for rule in rules.clients}
         self._everybody: Final = ClientRule("")
+        self._visible: Final = {rule.id: self._visible_by(rule) for rule in rules.clients}
+        self._visible_to_all: Final = self._visible_by(self._everybody)
 
     def preserves_identity(self, client: str) -> bool:
         """Whether `client` may name the ids that it acts under."""
         own = self._clients.get(client, self._everybody).preserve_identity
         return self._rules.preserve_identity if own is None else own
+
+    def visible(self, client: str) -> tuple[Path, ...]:
+        """The directories at and below which `client` may look, none below another, in order."""
+        return self._visible.get(client, self._visible_to_all)
 
     def grant(self, client: str, path: Path) -> Grant:
         """Where `path` leads for the peer `client`: into the export that covers it most closely.
@@ -85,6 +91,15 @@ class AccessPolicy:
                         any(_covers(path, below) for below in read_only_paths),
                     )
         raise OperationFailed("EACCES", f"{display(path)[:_SHOWN]} is outside the directories that {client} may use")
+
+    def _visible_by(self, rule: ClientRule) -> tuple[Path, ...]:
+        if rule.allowed_paths is None:
+            roots = set(self.exports)
+        else:
+            pairs = [(export, allowed) for export in self.exports for allowed in rule.allowed_paths]
+            roots = {allowed for export, allowed in pairs if _covers(export, allowed)}
+            roots |= {export for export, allowed in pairs if _covers(allowed, export)}
+        return tuple(sorted(root for root in roots if not any(_covers(other, root) for other in roots - {root})))
 
 
 def _covers(above: Path, path: Path) -> bool:

@@ -15,13 +15,14 @@ import resource
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from peer.agent.access_policy import AccessPolicy, AccessRules
 from peer.agent.acting_as import ActingAs, can_preserve_identity
 from peer.agent.asker import Asker
 from peer.agent.audit import AuditEntry, AuditLog
 from peer.agent.audited import is_audited, paths_of
+from peer.agent.coherent_answers import CoherentAnswers, Opened
 from peer.agent.confined_root import ConfinedRoot, Walk
 from peer.agent.directory_snapshots import DirectorySnapshots
 from peer.agent.file_operations import FileOperations
@@ -91,14 +92,14 @@ class Dispatcher:
         limits: Limits = Limits(),
         walk: Walk | None = None,
     ) -> None:
-        self._policy: Final = AccessPolicy(rules)
+        self.policy: Final = AccessPolicy(rules)
         self._audit: Final = audit
         self._can_preserve: Final = can_preserve_identity()
         self._acting: Final = ActingAs()
         with contextlib.ExitStack() as opened:
-            self._roots: Final = {
+            self.roots: Final = {
                 export: opened.enter_context(ConfinedRoot(b"/" + b"/".join(export), walk))
-                for export in self._policy.exports
+                for export in self.policy.exports
             }
             self._close_roots: Final = opened.pop_all()
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -110,9 +111,18 @@ class Dispatcher:
             self._waiters,
             DirectorySnapshots(limits.cached_directory_entries),
         )
+        self._by_request: Final[dict[type, Callable[[Any, Asker], AnyReply]]] = dict(self._operations.by_request)
+        self._answers: CoherentAnswers | None = None
         self._presence: Final = threading.Lock()
         self._busy: Final[dict[Address, int]] = {}
         self._left: Final[set[Address]] = set()
+
+    def follow_feeds(self, answers: CoherentAnswers) -> None:
+        """From now on tell what clients change, and answer as of a moment. To be called before the first request."""
+        self._answers = answers
+        self._by_request.update(
+            {requests.FollowChanges: answers.follow_changes, requests.FetchChanges: answers.fetch_changes}
+        )
 
     def perform(self, client: Address, request_id: int, request: AnyRequest, caller: Caller, answer: Answer) -> None:
         """Do `request` in this thread and `answer` it, once; a lock that is waited for is answered later, elsewhere.
@@ -158,10 +168,15 @@ class Dispatcher:
                 self._close_roots.close()
 
     def _perform(self, client: Address, request_id: int, request: AnyRequest, caller: Caller, answer: Answer) -> None:
-        preserved = self._can_preserve and self._policy.preserves_identity(client.peer)
-        asker = Asker(client, caller, preserved, self._policy, self._roots)
+        preserved = self._can_preserve and self.policy.preserves_identity(client.peer)
+        asker = Asker(client, caller, preserved, self.policy, self.roots)
+        answers = self._answers
+        opened = self._opened(request, asker) if answers is not None else None
+        before = answers.before(request, asker, opened) if answers is not None else None
 
         def finish(reply: AnyReply) -> None:
+            if answers is not None and before is not None:
+                reply = answers.after(before, request, reply, opened)
             self._record(asker, request_id, request, reply)
             try:
                 answer(reply)
@@ -185,8 +200,13 @@ class Dispatcher:
         else:
             finish(reply)
 
+    def _opened(self, request: AnyRequest, asker: Asker) -> Opened | None:
+        """What the handle that `request` is about leads to."""
+        handle = request.target if isinstance(request, requests.CopyRange) else getattr(request, "handle", 0)
+        return self._operations.opened(handle, asker) if handle else None
+
     def _operate(self, request: AnyRequest, asker: Asker) -> AnyReply:
-        operation = self._operations.by_request.get(type(request))
+        operation = self._by_request.get(type(request))
         if operation is None:
             raise OperationFailed(MALFORMED, f"{type(request).__name__} is not an operation on files")
         with contextlib.ExitStack() as acting:
@@ -212,7 +232,8 @@ class Dispatcher:
         path, second_path = paths_of(request)
         handle = getattr(request, "handle", 0)
         if handle:
-            path = self._operations.path_of(handle, asker)
+            opened = self._operations.opened(handle, asker)
+            path = opened[0] if opened is not None else None
         self._audit.record(
             AuditEntry(
                 time.time(),

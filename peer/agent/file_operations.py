@@ -22,8 +22,9 @@ from peer.agent.namespace import Place
 from peer.agent.open_files import OpenFile, OpenFiles, Reservation
 from peer.errors import OperationFailed
 from schema import requests
-from schema.attributes import VolumeStatistics
+from schema.attributes import FileMetadata, VolumeStatistics
 from schema.envelope import Address
+from schema.paths import PathError
 from schema.replies import (
     AnyReply,
     Attached,
@@ -32,6 +33,7 @@ from schema.replies import (
     Done,
     FileData,
     LockState,
+    ManyMetadata,
     Metadata,
     OpenedFile,
     Position,
@@ -45,6 +47,7 @@ from schema.requests import LockMode
 
 _WRITES: Final = os.O_ACCMODE | os.O_TRUNC
 """Of these flags of open(2), any but O_RDONLY (0) asks for a change."""
+_NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EACCES, errno.ENAMETOOLONG})
 
 
 class FileOperations:
@@ -90,6 +93,7 @@ class FileOperations:
             requests.SeekData: self.seek_data,
             requests.Cancel: self.cancel,
             requests.KeepAlive: self.keep_alive,
+            requests.GetManyMetadata: self.get_many_metadata,
         }
 
     # --- files by name
@@ -157,6 +161,10 @@ class FileOperations:
     def get_metadata(self, request: requests.GetMetadata, asker: Asker) -> Metadata:
         with self._found(request, asker) as descriptor:
             return Metadata(file_attributes.metadata(descriptor))
+
+    def get_many_metadata(self, request: requests.GetManyMetadata, asker: Asker) -> ManyMetadata:
+        """None also for what may not be looked at."""
+        return ManyMetadata(tuple(self._metadata_if_any(path, asker) for path in request.paths))
 
     def set_metadata(self, request: requests.SetMetadata, asker: Asker) -> Metadata:
         with self._found(request, asker, change=True) as descriptor:
@@ -227,11 +235,11 @@ class FileOperations:
         """The client instances that have files open."""
         return self._open_files.clients()
 
-    def path_of(self, handle: int, asker: Asker) -> tuple[bytes, ...] | None:
-        """The path that a handle was opened by; None for a handle that is not the client's."""
+    def opened(self, handle: int, asker: Asker) -> tuple[tuple[bytes, ...], tuple[int, int]] | None:
+        """The path that a handle was opened by, and (device, inode number); None for one that is not the client's."""
         try:
             with self._open_files.use(asker.client, handle) as file:
-                return file.path
+                return file.path, file.inode
         except OperationFailed:
             return None
 
@@ -306,6 +314,18 @@ class FileOperations:
         return Done()
 
     # ---
+
+    def _metadata_if_any(self, path: tuple[bytes, ...], asker: Asker) -> FileMetadata | None:
+        try:
+            place = asker.place(path)
+            with place.root.object(place.components) as descriptor:
+                return file_attributes.metadata(descriptor)
+        except (OperationFailed, PathError):
+            return None
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            raise
 
     @contextlib.contextmanager
     def _found(self, request: Any, asker: Asker, *, change: bool = False) -> Iterator[int]:

@@ -17,7 +17,9 @@ from peer.channel.requester_core import RequesterCore
 from peer.channel.responder import Handler, Quotas, Responder
 from peer.config import NetworkTable, Relay
 from peer.link.lane import Dialing
+from peer.link.publisher import Publisher
 from peer.link.request_link import RequestLink
+from peer.link.subscriber import Deliver, Subscriber
 from peer.pinned_peers import PinnedPeers
 from peer.session.initiator import Initiator
 from peer.session.prologue import prologue
@@ -37,15 +39,31 @@ def new_instance() -> int:
     return secrets.randbits(63) or 1
 
 
-def open_link(keys: OwnKeys, relay_key: bytes, relay: Relay, network: NetworkTable, instance: int) -> RequestLink:
-    """The connection to the broker, not yet started."""
-    dialing = Dialing(
-        endpoint=relay.requests,
+def open_publisher(keys: OwnKeys, relay_key: bytes, relay: Relay, network: NetworkTable) -> Publisher:
+    """An agent's way to the broker's change-feed plane."""
+    return Publisher(_dialing(keys, relay_key, relay.feed_in, network))
+
+
+def open_subscriber(
+    keys: OwnKeys, relay_key: bytes, relay: Relay, network: NetworkTable, deliver: Deliver
+) -> Subscriber:
+    """A client's way from the broker's change-feed plane, not yet started."""
+    return Subscriber(_dialing(keys, relay_key, relay.feed_out, network), deliver)
+
+
+def _dialing(keys: OwnKeys, relay_key: bytes, endpoint: str, network: NetworkTable) -> Dialing:
+    return Dialing(
+        endpoint=endpoint,
         relay_key=relay_key,
         public_key=keys.certificate.transport_key,
         secret_key=keys.transport_secret,
         socks_proxy=network.socks_proxy,
     )
+
+
+def open_link(keys: OwnKeys, relay_key: bytes, relay: Relay, network: NetworkTable, instance: int) -> RequestLink:
+    """The connection to the broker, not yet started."""
+    dialing = _dialing(keys, relay_key, relay.requests, network)
     return RequestLink(dialing, instance=instance, lanes=network.lanes, software=SOFTWARE)
 
 

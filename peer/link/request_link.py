@@ -139,6 +139,10 @@ class RequestLink:
         self._topics.add(topic)
         self.lanes[URGENT_LANE].tell_relay([Announce(topic)])
 
+    def retract(self, topic: bytes) -> None:
+        """Announce `topic` no more after the next registration; until then the broker keeps it as ours."""
+        self._topics.discard(topic)
+
     def announced(self, topic: bytes) -> bool:
         """Whether the broker has taken `topic`."""
         return topic in self._announced
@@ -253,7 +257,7 @@ class RequestLink:
     def _on_registered(self, receiver: Receiver, index: int, now: float) -> None:
         if index == URGENT_LANE:
             self._announced.clear()
-            self.lanes[index].tell_relay([Announce(topic) for topic in self._topics])
+            self.lanes[index].tell_relay([Announce(topic) for topic in tuple(self._topics)])
             _log.info("registered with the broker at %s", self._endpoint)
             with self._changed:
                 self._changed.notify_all()

@@ -26,6 +26,7 @@ TABLES = {
     "`[[clients]]`": peer.ClientRule,
     "`[limits]`": peer.LimitsTable,
     "`[audit]`": peer.AuditTable,
+    "`[feed]`": peer.FeedTable,
     "`[broker]`": broker.BrokerTable,
     "`[security]` of the broker": broker.SecurityTable,
     "`[[pairs]]`": broker.Pair,

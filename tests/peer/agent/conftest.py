@@ -17,6 +17,8 @@ from schema.envelope import Address
 from schema.paths import parse
 from schema.requests import Caller
 from tests.conformance.driver import Files
+from tests.peer.agent.feed_reader import Reader
+from tests.peer.agent.feed_world import World
 
 LAPTOP = Address("laptop", 1)
 PHONE = Address("phone", 1)
@@ -110,3 +112,20 @@ def local_process() -> Iterator[LocalProcess]:
     process = LocalProcess()
     yield process
     process.end()
+
+
+@pytest.fixture
+def world(dispatcher: Dispatcher, export: Path) -> Iterator[World]:
+    """The export with its change feeds; the test starts the watcher."""
+    world = World(dispatcher, export)
+    yield world
+    world.watcher.stop()
+
+
+@pytest.fixture
+def reader(world: World) -> Reader:
+    """Follows the feed of an export with the file d/f, all of it under watch."""
+    (world.export / "d").mkdir()
+    (world.export / "d" / "f").write_text("before")
+    world.start()
+    return world.follow()

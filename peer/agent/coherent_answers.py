@@ -1,0 +1,191 @@
+"""Between operations and change feeds: what an answer is true as of, and telling at once what an operation changed.
+
+The one rule: the moment is taken before the coverage is asked for, and that before the operation looks. So whatever
+happens to what an answer says is told under a later number than the answer's, or the answer does not claim to be
+covered.
+
+`as_of` speaks of the path that was asked for, or that the file was opened by as long as it is still called that. A file
+with several links can be changed through a name that nobody watches: an answer about one has no `as_of`. A page of a
+directory has: whoever keeps the attributes in it leaves out those with several links.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import Final, NamedTuple
+
+import msgspec
+
+from peer.agent.access_policy import Path
+from peer.agent.asker import Asker
+from peer.agent.change_feed import Look
+from peer.agent.change_listener import Marks
+from peer.agent.feeds import Feeds
+from peer.agent.watched_tree import Coverage
+from peer.agent.watcher import Watcher
+from schema import replies, requests
+from schema.attributes import FileMetadata
+from schema.changes import Moment
+from schema.replies import AnyReply, Failure
+from schema.requests import AnyRequest
+
+Opened = tuple[Path, tuple[int, int]]
+"""The path that a handle was opened by, and the device and inode number that it is open on."""
+
+_ABOUT_ONE_PATH: Final = (
+    requests.Attach,
+    requests.GetMetadata,
+    requests.SetMetadata,
+    requests.ListDir,
+    requests.OpenFile,
+    requests.CreateFile,
+    requests.ReadFile,
+    requests.WriteFile,
+    requests.AllocateSpace,
+    requests.CopyRange,
+    requests.CreateDir,
+    requests.CreateSymlink,
+    requests.CreateNode,
+    requests.ReadSymlink,
+    requests.GetXattr,
+    requests.ListXattrs,
+)
+_WITH_METADATA: Final = (
+    replies.Attached,
+    replies.Metadata,
+    replies.OpenedFile,
+    replies.Written,
+    replies.Copied,
+)
+_OF_THE_FILE: Final = (replies.SymlinkTarget, replies.XattrValue, replies.XattrNames, replies.FileData)
+_ABSENT: Final = frozenset({"ENOENT", "ENODATA"})
+_CHANGES_A_FILE: Final = (
+    requests.SetMetadata,
+    requests.SetXattr,
+    requests.RemoveXattr,
+    requests.WriteFile,
+    requests.AllocateSpace,
+    requests.CopyRange,
+)
+_CHANGES_A_NAME: Final = (
+    requests.CreateFile,
+    requests.CreateSymlink,
+    requests.CreateNode,
+    requests.DeleteFile,
+)
+_RENAME_EXCHANGE: Final = 2
+
+
+class Before(NamedTuple):
+    """What was known before an operation."""
+
+    moment: Moment
+    marks: Marks
+    coverage: tuple[Coverage, ...]
+    """Of what the answer will be about; empty where that is not one path, or no more the file's."""
+
+
+class CoherentAnswers:
+    """The feeds, the watcher, and the answers between them."""
+
+    def __init__(self, feeds: Feeds, watcher: Watcher, look: Look) -> None:
+        self._feeds: Final = feeds
+        self._watcher: Final = watcher
+        self._look: Final = look
+
+    def follow_changes(self, request: requests.FollowChanges, asker: Asker) -> replies.Following:
+        """Raises `OperationFailed` (EACCES)."""
+        asker.place(request.path)
+        return self._feeds.follow(asker.client.peer)
+
+    def fetch_changes(self, request: requests.FetchChanges, asker: Asker) -> replies.Changes:
+        """Raises `OperationFailed` (EACCES, ESTALE)."""
+        asker.place(request.path)
+        return self._feeds.fetch(asker.client.peer, request.epoch, request.first)
+
+    def before(self, request: AnyRequest, asker: Asker, opened: Opened | None) -> Before | None:
+        """To be called before the operation; `opened` is what its handle leads to. None where nobody follows."""
+        moment = self._feeds.moment(asker.client.peer)
+        marks = self._feeds.marks()
+        if moment is None:
+            return Before(Moment(0, 0), marks, ()) if marks else None
+        paths: tuple[Path, ...] = ()
+        if isinstance(request, requests.GetManyMetadata):
+            paths = request.paths
+        elif isinstance(request, _ABOUT_ONE_PATH):
+            path: Path = opened[0] if opened is not None else getattr(request, "path", ())
+            paths = (path,)
+        coverage = tuple(map(self._watcher.coverage, paths))
+        if opened is not None and coverage and not self._still_called(*opened):
+            coverage = ()
+        return Before(moment, marks, coverage)
+
+    def after(self, before: Before, request: AnyRequest, reply: AnyReply, opened: Opened | None) -> AnyReply:
+        """Tell what was changed; the reply, with `as_of` where that is covered."""
+        if not isinstance(reply, Failure):
+            self._tell(before, request, opened)
+        if not before.coverage:
+            return reply
+        if isinstance(reply, replies.ManyMetadata):
+            covered = all(
+                each.name and (each.directory or metadata is None or not stat.S_ISDIR(metadata.mode))
+                for each, metadata in zip(before.coverage, reply.items, strict=True)
+            )
+        else:
+            covered = _covered(before.coverage[0], reply)
+        return msgspec.structs.replace(reply, as_of=before.moment) if covered else reply
+
+    def _still_called(self, path: Path, inode: tuple[int, int]) -> bool:
+        try:
+            metadata = self._look(path)
+        except OSError:
+            return False
+        return metadata is not None and metadata.links == 1 and (metadata.volume, metadata.inode) == inode
+
+    def _tell(self, before: Before, request: AnyRequest, opened: Opened | None) -> None:
+        if isinstance(request, requests.RenamePath):
+            self._tell_renamed(request, before.marks)
+        elif isinstance(request, requests.CreateDir):
+            self._watcher.doubt(request.path)
+            self._feeds.appeared(request.path, before.marks)
+            self._feeds.changed(request.path[:-1])
+        elif isinstance(request, requests.RemoveDir):
+            self._watcher.doubt(request.path)
+            self._feeds.changed(request.path, request.path[:-1])
+        elif isinstance(request, requests.CreateLink):
+            self._feeds.changed(request.existing, request.path, request.path[:-1])
+        elif isinstance(request, _CHANGES_A_NAME):
+            self._feeds.changed(request.path, request.path[:-1])
+        elif isinstance(request, _CHANGES_A_FILE) or _truncates(request):
+            self._feeds.changed(opened[0] if opened is not None else getattr(request, "path", ()))
+
+    def _tell_renamed(self, request: requests.RenamePath, marks: Marks) -> None:
+        source, destination = request.source, request.destination
+        self._watcher.doubt(source, destination)
+        if request.flags & _RENAME_EXCHANGE:
+            for path in (source, destination):
+                self._feeds.appeared(path, marks)
+        else:
+            self._feeds.renamed(source, destination, marks, own=True)
+        self._feeds.changed(*dict.fromkeys((source[:-1], destination[:-1])))
+
+
+def _truncates(request: AnyRequest) -> bool:
+    return isinstance(request, requests.OpenFile) and bool(request.flags & os.O_TRUNC)
+
+
+def _covered(coverage: Coverage, reply: AnyReply) -> bool:
+    if isinstance(reply, _WITH_METADATA):
+        return _attributes_covered(coverage, reply.metadata)
+    if isinstance(reply, replies.DirectoryPage):
+        return coverage.listing
+    if isinstance(reply, Failure):
+        return coverage.name and reply.code in _ABSENT
+    return coverage.name and isinstance(reply, _OF_THE_FILE)
+
+
+def _attributes_covered(coverage: Coverage, metadata: FileMetadata) -> bool:
+    if stat.S_ISDIR(metadata.mode):
+        return coverage.name and coverage.directory
+    return coverage.name and metadata.links == 1

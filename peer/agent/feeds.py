@@ -1,0 +1,246 @@
+"""The change feeds of an agent: one for each distinct set of directories that a client may see.
+
+The one rule: a feed speaks of nothing that one of its followers may not see. When a follower's right ends, the feed
+goes on under another topic and key in a new epoch; all who still may follow are told so by the last word under the old.
+
+A feed begins with its first follower: an agent whose clients follow nothing seals and looks at nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from peer.agent.access_policy import AccessPolicy
+from peer.agent.change_feed import ChangeFeed, Look
+from peer.agent.change_listener import Marks, Path
+from peer.errors import OperationFailed
+from peer.session.feed_cipher import FeedSealer
+from schema.changes import FEED_KEY_SIZE, ChangeBatch, Moment, encode_batch
+from schema.limits import MAX_TOPIC
+from schema.replies import Changes, Following
+
+_log = logging.getLogger(__name__)
+
+_EPOCH_BYTES: Final = 7
+"""Random bytes of an epoch: under 2**63."""
+
+KeyOf = Callable[[str], bytes | None]
+"""The identity key that is pinned for a client now; None for one that is not trusted."""
+
+
+class Outlet(Protocol):
+    """The way to the relay. Nothing here waits."""
+
+    def announce(self, topic: bytes) -> None:
+        """We will publish under `topic`."""
+
+    def retract(self, topic: bytes) -> None:
+        """No more."""
+
+    def publish(self, topic: bytes, body: bytes) -> None:
+        """Send a sealed batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seal:
+    """What a feed is published under, in `epoch` and no other."""
+
+    topic: bytes
+    key: bytes
+    sealer: FeedSealer
+    epoch: int
+
+
+class ScopedFeed:
+    """The feed of those who may see what is at and below `roots`."""
+
+    def __init__(self, roots: tuple[Path, ...], look: Look, outlet: Outlet, random: Callable[[int], bytes]) -> None:
+        self._roots: Final = roots
+        self._outlet: Final = outlet
+        self._random: Final = random
+        self._withdrawn = False
+        self.followers: Final[dict[str, bytes]] = {}
+        self.core: Final = ChangeFeed(look, self._publish, lambda: int.from_bytes(random(_EPOCH_BYTES), "big"))
+        self._seal = self._new_seal(self.core.moment.epoch)
+        outlet.announce(self._seal.topic)
+
+    def following(self, heartbeat: float) -> Following:
+        """Where the feed is, and how far."""
+        while True:
+            seal, moment = self._seal, self.core.moment
+            if moment.epoch == seal.epoch:
+                return Following(seal.topic, seal.key, moment.epoch, moment.number + 1, heartbeat)
+
+    def replace_seal(self) -> None:
+        """Go on under another topic and key, in a new epoch."""
+        self._withdrawn = True
+        self.core.begin_epoch()
+
+    def changed(self, paths: Iterable[Path], left: Collection[Path]) -> None:
+        """See `Feeds`."""
+        seen = [path for path in paths if self._sees(path)]
+        if seen:
+            self.core.changed(*seen, left=left)
+
+    def appeared(self, path: Path, own: int | None) -> None:
+        """See `Feeds`."""
+        if self._sees(path):
+            self.core.appeared(path, own=own)
+        else:
+            self._doubt_below(path)
+
+    def renamed(self, source: Path, destination: Path, mark: int, *, own: bool) -> None:
+        """See `Feeds`. A name that comes from where its followers see nothing is new to them."""
+        if self._sees(source) and self._sees(destination):
+            self.core.renamed(source, destination, mark, own=own)
+            return
+        for path in (source, destination):
+            self._doubt_below(path)
+        if self._sees(source):
+            self.core.changed(source)
+        elif self._sees(destination):
+            self.core.appeared(destination)
+
+    def swept(self, path: Path) -> None:
+        """See `Feeds`."""
+        if self._sees(path):
+            self.core.swept(path)
+        else:
+            self._doubt_below(path)
+
+    def _sees(self, path: Path) -> bool:
+        return any(path[: len(root)] == root for root in self._roots)
+
+    def _doubt_below(self, path: Path) -> None:
+        """Something happened to a directory above what is seen."""
+        for root in self._roots:
+            if len(root) > len(path) and root[: len(path)] == path:
+                self.core.swept(root)
+
+    def _new_seal(self, epoch: int) -> _Seal:
+        topic, key = self._random(MAX_TOPIC), self._random(FEED_KEY_SIZE)
+        return _Seal(topic, key, FeedSealer(key, topic), epoch)
+
+    def _publish(self, batch: ChangeBatch) -> None:
+        """Called by the core with its lock held, for the first time after `__init__`."""
+        seal = self._seal
+        body = encode_batch(batch)
+        self._outlet.publish(seal.topic, seal.sealer.seal(body))
+        if batch.epoch == seal.epoch:
+            return
+        if not self._withdrawn:
+            self._seal = _Seal(seal.topic, seal.key, seal.sealer, batch.epoch)
+            return
+        self._withdrawn = False
+        self._seal = self._new_seal(batch.epoch)
+        self._outlet.retract(seal.topic)
+        self._outlet.announce(self._seal.topic)
+
+
+class Feeds:
+    """All feeds of an agent; the watcher's `ChangeListener`. Thread-safe."""
+
+    def __init__(
+        self,
+        policy: AccessPolicy,
+        look: Look,
+        outlet: Outlet,
+        *,
+        heartbeat: float,
+        key_of: KeyOf,
+        random: Callable[[int], bytes],
+    ) -> None:
+        """`heartbeat` in seconds. `look` is that of `ChangeFeed`; `random(n)` gives n bytes fit for keys."""
+        self._policy: Final = policy
+        self._look: Final = look
+        self._outlet: Final = outlet
+        self._heartbeat: Final = heartbeat
+        self._key_of: Final = key_of
+        self._random: Final = random
+        self._lock: Final = threading.Lock()
+        self._by_scope: dict[tuple[Path, ...], ScopedFeed] = {}
+
+    # --- for clients
+
+    def follow(self, client: str) -> Following:
+        """Where the feed of what `client` may see is. Raises `OperationFailed` (EACCES) for one that is not trusted."""
+        key = self._key_of(client)
+        scope = self._policy.visible(client)
+        if key is None or not scope:
+            raise OperationFailed("EACCES", f"there is no change feed for {client}")
+        with self._lock:
+            feed = self._by_scope.get(scope)
+            if feed is None:
+                feed = ScopedFeed(scope, self._look, self._outlet, self._random)
+                self._by_scope = {**self._by_scope, scope: feed}
+            feed.followers[client] = key
+        return feed.following(self._heartbeat)
+
+    def fetch(self, client: str, epoch: int, first: int) -> Changes:
+        """A part of the feed that `client` follows. Raises `OperationFailed` (ESTALE) when it is not kept any more."""
+        feed = self._of(client)
+        batch = None if feed is None else feed.core.since(epoch, first)
+        if batch is None:
+            raise OperationFailed("ESTALE", "these changes are not kept any more: follow the feed anew")
+        return Changes(batch)
+
+    def moment(self, client: str) -> Moment | None:
+        """How far the feed of `client` has come; None when there is none. To be taken before looking."""
+        feed = self._of(client)
+        return None if feed is None else feed.core.moment
+
+    # --- what happened
+
+    def marks(self) -> Marks:
+        """How far each feed has looked."""
+        return {feed: feed.core.mark for feed in self._by_scope.values()}
+
+    def changed(self, *paths: Path, left: Collection[Path] = ()) -> None:
+        """Something may have happened to each of `paths`; from those in `left` a directory went away."""
+        for feed in self._by_scope.values():
+            feed.changed(paths, left)
+
+    def appeared(self, path: Path, own: Marks | None = None) -> None:
+        """A directory is new at `path`; `own` are the marks from before a client's request that made it."""
+        for feed in self._by_scope.values():
+            feed.appeared(path, None if own is None else own.get(feed, 0))
+
+    def renamed(self, source: Path, destination: Path, marks: Marks, *, own: bool = False) -> None:
+        """A name moved since `marks` were taken, with all below it; `own`: since a client asked for it."""
+        for feed in self._by_scope.values():
+            feed.renamed(source, destination, marks.get(feed, 0), own=own)
+
+    def swept(self, path: Path) -> None:
+        """Anything may have happened at and below `path`."""
+        for feed in self._by_scope.values():
+            feed.swept(path)
+
+    def begin_epoch(self, reason: str) -> None:
+        """Anything may have happened anywhere."""
+        for feed in self._by_scope.values():
+            moment = feed.core.begin_epoch()
+            _log.info("change feed: epoch %016x begins: %s", moment.epoch, reason)
+
+    def heartbeat(self) -> None:
+        """Say how far each feed is, and end those that somebody follows who may not any more."""
+        for feed in self._by_scope.values():
+            self._withdraw(feed)
+            feed.core.heartbeat()
+
+    def _withdraw(self, feed: ScopedFeed) -> None:
+        with self._lock:
+            gone = [client for client, key in feed.followers.items() if self._key_of(client) != key]
+            for client in gone:
+                del feed.followers[client]
+            if gone:
+                feed.replace_seal()
+        if gone:
+            epoch = feed.core.moment.epoch
+            _log.warning("change feed: epoch %016x begins, sealed anew: %s may not read on", epoch, ", ".join(gone))
+
+    def _of(self, client: str) -> ScopedFeed | None:
+        return self._by_scope.get(self._policy.visible(client))

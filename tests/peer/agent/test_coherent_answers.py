@@ -1,0 +1,97 @@
+"""What clients change is told at once and once, and answers say as of when they are true."""
+
+from __future__ import annotations
+
+import os
+
+from peer.agent.watched_tree import NOT_COVERED
+from schema.changes import Renamed
+from schema.replies import DirectoryPage, Failure, ManyMetadata, Metadata
+from schema.requests import (
+    CloseFile,
+    CreateDir,
+    CreateFile,
+    DeleteFile,
+    GetManyMetadata,
+    ListDir,
+    RemoveDir,
+    RenamePath,
+    SetMetadata,
+    WriteFile,
+)
+from tests.peer.agent.feed_reader import until
+from tests.peer.agent.feed_world import about
+
+# --- own changes, told once
+
+
+def test_what_clients_do_is_told_before_they_are_answered_and_once(world, reader):
+    seen = []
+
+    def do(request):
+        reply = world.ask(request)
+        assert not isinstance(reply, Failure), reply
+        seen.append(len(reader.read()))
+        return reply
+
+    opened = do(CreateFile(world.path("new"), os.O_RDWR | os.O_EXCL, 0o644))
+    do(WriteFile(handle=opened.handle, offset=0, data=memoryview(b"bytes")))
+    world.ask(CloseFile(opened.handle))
+    do(SetMetadata(world.path("new"), mode=0o600))
+    do(CreateDir(world.path("made"), 0o755))
+    do(RenamePath(world.path("new"), world.path("made", "there")))
+    do(RenamePath(world.path("made"), world.path("named")))
+    do(DeleteFile(world.path("named", "there")))
+    do(RemoveDir(world.path("named")))
+    assert seen == sorted(set(seen)), "each was told at once"
+    assert seen[0] > 0
+    own = list(reader.read())
+    changes = world.settle(reader)
+    assert changes == [change for change in own if not about(change, world.top)]
+    assert [type(change) for change in own if not about(change, world.top)].count(Renamed) == 2
+    until("all is covered again", lambda: world.watcher.coverage(world.path("d")).listing)
+
+
+# --- as_of
+
+
+def test_answers_say_as_of_when_they_are_true(world, reader):
+    moment = reader.moment
+    page = world.ask(ListDir(world.path("d")))
+    assert isinstance(page, DirectoryPage)
+    assert page.as_of == moment
+    assert world.stat("d").as_of == moment
+    assert world.stat("d", "f").as_of == moment
+    missing = world.stat("d", "missing")
+    assert isinstance(missing, Failure)
+    assert (missing.code, missing.as_of) == ("ENOENT", moment)
+    many = world.ask(GetManyMetadata((world.path("d"), world.path("d", "f"), world.path("no"), (b"etc", b"passwd"))))
+    assert isinstance(many, ManyMetadata)
+    assert [item is None for item in many.items] == [False, False, True, True]
+    assert many.as_of is None, "a path that nobody may see is not covered"
+    assert world.ask(GetManyMetadata((world.path("d"), world.path("no")))).as_of == moment
+
+
+def test_what_is_not_under_watch_has_no_moment(world, reader):
+    os.link(world.export / "d" / "f", world.export / "d" / "other")
+    assert world.stat("d", "f").as_of is None, "it could change through its other name"
+    assert world.stat("missing", "below").as_of is None, "the directory is not there to be watched"
+    world.watcher.doubt(world.path("d"))
+    assert world.watcher.coverage(world.path("d", "f")) == NOT_COVERED
+    world.settle(reader)
+    until("the doubt is settled", lambda: world.watcher.coverage(world.path("d", "f")).name)
+
+
+def test_nothing_is_covered_before_the_watches_are_in_place(world):
+    (world.export / "f").touch()
+    world.follow()
+    assert isinstance(world.stat("f"), Metadata)
+    assert world.stat("f").as_of is None
+    world.start()
+    assert world.stat("f").as_of is not None
+
+
+def test_without_a_follower_there_is_no_moment(world):
+    world.start()
+    assert world.stat().as_of is None
+    assert world.shelf.published == []
