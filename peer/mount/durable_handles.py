@@ -34,6 +34,8 @@ R = TypeVar("R")
 _EXCHANGE = 2
 _GONE = frozenset({"ENOENT", "ENOTDIR", "ELOOP"})
 _TAKEN = frozenset({"EAGAIN", "EACCES"})
+_RESTARTS = 4
+"""Restarts of the agent that one operation outlives: one may come while the last is being mended."""
 
 
 class DurableHandles(Decorator):
@@ -75,13 +77,13 @@ class DurableHandles(Decorator):
 
     def copy_range(self, request: CopyRange, caller: Caller) -> Copied:
         """See `FileSystem`. Of two handles, the agent does not say which is stale: each is looked at by itself."""
-        try:
-            return self.inner.copy_range(self._between(request), caller)
-        except OperationFailed as failure:
-            if failure.code != STALE_HANDLE:
-                raise
-        for number in (request.handle, request.target):
-            self.get_metadata(GetMetadata(handle=number), caller)
+        for _ in range(_RESTARTS):
+            try:
+                return self.inner.copy_range(self._between(request), caller)
+            except OperationFailed as failure:
+                _raise_unless_stale(failure)
+            for number in (request.handle, request.target):
+                self.get_metadata(GetMetadata(handle=number), caller)
         return self.inner.copy_range(self._between(request), caller)
 
     def rename_path(self, request: RenamePath, caller: Caller) -> Done:
@@ -104,13 +106,16 @@ class DurableHandles(Decorator):
         if not number:
             return super()._perform(request, caller, reply)
         handle = self._known(number)
-        agent_handle = handle.agent_handle
-        try:
-            return super()._perform(_with_handle(request, agent_handle), caller, reply)
-        except OperationFailed as failure:
-            if failure.code != STALE_HANDLE:
-                raise
-        self._reopen(handle, agent_handle)
+        for _ in range(_RESTARTS):
+            agent_handle = handle.agent_handle
+            try:
+                return super()._perform(_with_handle(request, agent_handle), caller, reply)
+            except OperationFailed as failure:
+                _raise_unless_stale(failure)
+            try:
+                self._reopen(handle, agent_handle)
+            except OperationFailed as failure:  # it may restart between the open and the locks, too
+                _raise_unless_stale(failure)
         return super()._perform(_with_handle(request, handle.agent_handle), caller, reply)
 
     def _between(self, request: CopyRange) -> CopyRange:
@@ -154,6 +159,11 @@ class DurableHandles(Decorator):
             # Whoever held the lock relied on it: this handle is not to work again when the other gives it back.
             handle.path = None
             raise OperationFailed("ESTALE", "the agent restarted, and somebody else took a lock meanwhile") from failure
+
+
+def _raise_unless_stale(failure: OperationFailed) -> None:
+    if failure.code != STALE_HANDLE:
+        raise failure
 
 
 def _check_identity(handle: OpenHandle, opened: OpenedFile) -> None:

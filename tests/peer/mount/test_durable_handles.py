@@ -49,6 +49,7 @@ class ForgetfulAgent(PerformedFileSystem):
         self.locks: list[tuple[tuple[bytes, ...], LockFile]] = []
         self.taken: set[tuple[bytes, ...]] = set()
         self.log: list[AnyRequest] = []
+        self.before: Callable[[AnyRequest], object] = lambda _: None
         self.before_open: Callable[[], object] = lambda: None
         self.refused = threading.Semaphore(0)
         self._handles = itertools.count(100)
@@ -62,6 +63,7 @@ class ForgetfulAgent(PerformedFileSystem):
         return [request for request in self.log if isinstance(request, kind)]
 
     def _perform(self, request: AnyRequest, caller: Caller, reply: type[Any]) -> Any:
+        self.before(request)
         self.log.append(request)
         answer = self._answer(request)
         assert isinstance(answer, reply)
@@ -136,6 +138,34 @@ def test_a_forgotten_handle_is_opened_again_and_keeps_its_number(agent: Forgetfu
     assert read(files, handle) == b"a"
     assert read(files, handle) == b"a"
     assert len(agent.of(OpenFile)) == 1
+
+
+@pytest.mark.parametrize("moment", [ReadFile, LockFile])
+def test_an_agent_that_restarts_again_while_it_is_mended_is_mended_again(
+    agent: ForgetfulAgent, files: DurableHandles, moment: type[AnyRequest]
+) -> None:
+    handle = opened(files)
+    files.lock_file(lock(handle), ME)
+    agent.restart()
+    restarts = iter(range(3))
+
+    def restart_first(request: AnyRequest) -> None:
+        if isinstance(request, moment) and agent.open and next(restarts, None) is not None:
+            agent.restart()
+
+    agent.before = restart_first
+    assert read(files, handle) == b"a"
+    assert ranges(agent) == [(0, 0)]
+    assert next(restarts, None) is None
+
+
+def test_an_agent_that_calls_every_handle_stale_is_not_asked_for_ever(
+    agent: ForgetfulAgent, files: DurableHandles
+) -> None:
+    handle = opened(files)
+    agent.before = lambda request: agent.restart() if isinstance(request, ReadFile) else None
+    with stale(STALE_HANDLE):
+        read(files, handle)
 
 
 def test_what_an_open_does_once_is_not_done_again(agent: ForgetfulAgent, files: DurableHandles) -> None:
