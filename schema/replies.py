@@ -22,7 +22,8 @@ class ReplyBody(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """Base of all replies.
 
     `as_of` is how far the change feed had come before the agent looked; None where no feed covers what was asked for
-    (it is not under watch, or was not when the agent looked): then the answer is good for a limited time only.
+    (it is not under watch, or was not when the agent looked): then the answer is good for a limited time only. So are,
+    in an answer about many files, the attributes of those with several links: another name may be out of sight.
     """
 
     as_of: Moment | None = None

@@ -117,7 +117,9 @@ class ChangeFeed:
             metadata = self._look_at(destination)
             late = self._looked_at_below(source, mark)
             known = self._published.get(source, (0, metadata))[1]
-            if metadata is None or self._told((destination, source), metadata, mark if own else None):
+            if metadata is None:
+                changes = [*self._replaced(source), *self._looked(destination)]
+            elif self._told((destination, source), metadata, mark if own else None):
                 changes = [*self._looked(source), *self._looked(destination)]
             elif known is None:  # clients believe that there is nothing to move
                 changes = [*self._looked(source), *self._looked_anew(destination)]

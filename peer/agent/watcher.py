@@ -238,7 +238,7 @@ class Watcher:
             tree.lost_watch(event.watch)
             if event.unmounted and directory is not None:
                 self._flush(noted)
-                self._told.swept(tree.path(directory))
+                self._unmounted(directory)
             return
         if directory is None:
             return
@@ -289,6 +289,15 @@ class Watcher:
         found = [] if directory.watch else self._look_into(directory, new=True)
         self._told.appeared(path)
         self._tell_found(path, found)
+
+    def _unmounted(self, directory: Directory) -> None:
+        """What was mounted over `directory`, or above it, is gone: see what has been below."""
+        parent, name = directory.parent, directory.name
+        if parent is None:
+            self._told.swept(self._tree.path(directory))
+        elif self._tree.knows(directory):
+            self._forget(directory)
+            self._appear(parent, name)
 
     def _forget(self, directory: Directory | None) -> None:
         if directory is None or self._inotify is None:

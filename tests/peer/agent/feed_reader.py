@@ -119,11 +119,25 @@ class Replica:
     What is below a directory that was `Swept` is not known, and what is not in `known` is not claimed to be absent.
     """
 
-    def __init__(self, top: tuple[bytes, ...]) -> None:
-        self.top = top
+    def __init__(self) -> None:
         self.known: dict[tuple[bytes, ...], int | None] = {}
+        self._applied: list[tuple[int, Change]] = []
 
-    def apply(self, change: Change) -> None:
+    def catch_up(self, numbered: list[tuple[int, Change]]) -> None:
+        """Apply what is new of a reader's `numbered`."""
+        for number, change in numbered[len(self._applied) :]:
+            self._apply(change)
+            self._applied.append((number, change))
+
+    def learn(self, path: tuple[bytes, ...], inode: int | None, as_of: Moment | None) -> None:
+        """Keep an answer about `path`, unless a change of it that the agent may not have seen yet is known."""
+        if as_of is None:
+            return
+        after = [change for number, change in self._applied if number > as_of.number]
+        if not any(_touches(change, path) for change in after):
+            self.known[path] = inode
+
+    def _apply(self, change: Change) -> None:
         if isinstance(change, Renamed):
             moved = {path: inode for path, inode in self.known.items() if path[: len(change.source)] == change.source}
             self._purge(change.source)
@@ -153,3 +167,11 @@ class Replica:
             if there != inode:
                 found[path] = (inode, there)
         return found
+
+
+def _touches(change: Change, path: tuple[bytes, ...]) -> bool:
+    """Whether `change` is about `path` or, as a whole, a directory above it."""
+    if isinstance(change, Changed):
+        return change.path == path or (change.metadata is None and path[: len(change.path)] == change.path)
+    about = (change.source, change.destination) if isinstance(change, Renamed) else (change.path,)
+    return any(path[: len(each)] == each for each in about)
