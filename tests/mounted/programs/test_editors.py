@@ -9,7 +9,7 @@ import pytest
 
 from tests.stack.processes import run
 
-VIM = shutil.which("vim")
+VIM = shutil.which("vim") or shutil.which("vim.tiny")
 
 
 @pytest.mark.skipif(VIM is None, reason="vim is not installed")

@@ -70,7 +70,7 @@ def make(path, journal):
         base.commit()
 
 
-@pytest.mark.parametrize("journal", ["delete", "truncate", "wal"])
+@pytest.mark.parametrize("journal", ["delete", "wal"])
 def test_two_writers_on_one_mount(places, journal):
     make(places.laptop / "base", journal)
     write_at_once([places.laptop / "base"] * 2)
