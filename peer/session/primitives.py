@@ -101,17 +101,29 @@ def encrypt(key: bytes, nonce: int, associated: bytes, plaintext: Buffer) -> byt
 
 def decrypt(key: bytes, nonce: int, associated: bytes, ciphertext: Buffer) -> bytearray:
     """DECRYPT: the inverse of `encrypt`. Raises `AuthenticationFailed`, and then nothing of the plaintext gets out."""
+    plaintext = bytearray(max(memoryview(ciphertext).nbytes - TAG_SIZE, 0))
+    decrypt_into(key, nonce, associated, ciphertext, plaintext)
+    return plaintext
+
+
+def decrypt_into(
+    key: bytes, nonce: int, associated: bytes, ciphertext: Buffer, plaintext: bytearray | memoryview
+) -> None:
+    """DECRYPT into a buffer that is there: `plaintext` is writable and `TAG_SIZE` shorter than `ciphertext`.
+
+    Raises `AuthenticationFailed`, and then `plaintext` is all zero; ValueError for a buffer of another length.
+    """
     source = ffi.from_buffer(ciphertext)
     if len(source) < TAG_SIZE:
         raise AuthenticationFailed(f"a ciphertext has at least {TAG_SIZE} bytes, this one {len(source)}")
-    plaintext = bytearray(len(source) - TAG_SIZE)
     target = ffi.from_buffer(plaintext, require_writable=True)
+    if len(target) != len(source) - TAG_SIZE:
+        raise ValueError(f"{len(source)} bytes of ciphertext do not open into {len(target)} bytes")
     refused = lib.crypto_aead_chacha20poly1305_ietf_decrypt(
         target, ffi.NULL, ffi.NULL, source, len(source), associated, len(associated), _NONCE.pack(nonce), _checked(key)
     )
     if refused:
         raise AuthenticationFailed("a ciphertext was altered, or sealed under another key or nonce")
-    return plaintext
 
 
 def _checked(key: bytes) -> bytes:
