@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from schema.changes import Moment
+
 
 class PeerError(Exception):
     """Root of all errors of the peers; the message says what happened, to which thing, and what to do."""
@@ -10,13 +12,15 @@ class PeerError(Exception):
 class OperationFailed(PeerError):
     """A file operation that was not done. `code` is one of `schema.failure_codes`, e.g. ``ENOENT``.
 
-    This is how every `FileSystem` reports failure; only the FUSE edge turns it into an errno.
+    This is how every `FileSystem` reports failure; only the FUSE edge turns it into an errno. `as_of` is that of the
+    agent's answer (`ReplyBody.as_of`), so that a name which is not there can be remembered.
     """
 
-    def __init__(self, code: str, message: str = "") -> None:
+    def __init__(self, code: str, message: str = "", as_of: Moment | None = None) -> None:
         super().__init__(f"{code}: {message}" if message else code)
         self.code = code
         self.message = message
+        self.as_of = as_of
 
 
 class SessionError(PeerError):

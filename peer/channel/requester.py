@@ -124,7 +124,7 @@ class Requester:
         finally:
             self._window.leave(size)
         if isinstance(answer, Failure):
-            raise OperationFailed(answer.code, answer.message)
+            raise OperationFailed(answer.code, answer.message, answer.as_of)
         return answer
 
     def tell(self, body: AnyRequest) -> None:

@@ -1,0 +1,385 @@
+"""A file system that answers from what is known, while that is known to be true, and asks otherwise.
+
+The one rule: open_file always asks, whatever is cached, so that what was closed anywhere before is seen here after;
+and every change forgets, before it returns, whatever its answer does not tell.
+
+Rights are not looked at: the kernel checks them where users of a mount differ in what they may do. What can depend on
+the caller besides (`check_access`, and extended attributes unless `xattrs`) is asked each time.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar
+
+from peer.errors import OperationFailed
+from peer.filesystem import Decorator, FileSystem
+from peer.mount.coherent_cache import Asked, CoherentCache, Effects
+from peer.mount.listing_pages import ListingPages
+from peer.mount.path_table import PathTable
+from schema.attributes import FileMetadata, FileVersion
+from schema.replies import (
+    Copied,
+    DirectoryEntry,
+    DirectoryPage,
+    Done,
+    FileData,
+    Metadata,
+    OpenedFile,
+    ReplyBody,
+    SymlinkTarget,
+    Written,
+    XattrNames,
+    XattrValue,
+)
+from schema.requests import (
+    AllocateSpace,
+    Caller,
+    CloseFile,
+    CopyRange,
+    CreateDir,
+    CreateFile,
+    CreateLink,
+    CreateNode,
+    CreateSymlink,
+    DeleteFile,
+    GetManyMetadata,
+    GetMetadata,
+    GetXattr,
+    ListDir,
+    ListXattrs,
+    OpenFile,
+    ReadFile,
+    ReadSymlink,
+    RemoveDir,
+    RemoveXattr,
+    RenamePath,
+    SetMetadata,
+    SetXattr,
+    WriteFile,
+)
+
+Path = tuple[bytes, ...]
+Reply = TypeVar("Reply", bound=ReplyBody)
+Attributed = TypeVar("Attributed", Written, Metadata, Copied)
+
+_VERIFIED_AT_ONCE: Final = 512
+_EXCHANGE: Final = 2
+_ABSENT: Final = "ENOENT"
+_NO_DATA: Final = "ENODATA"
+
+
+class Blocks(Protocol):
+    """Contents of file versions, kept on this side."""
+
+    def read(self, volume: int, version: FileVersion, offset: int, size: int) -> memoryview | None:
+        """All of these bytes, fewer only at the end of the file; None when some are missing."""
+
+    def write(self, volume: int, version: FileVersion, offset: int, data: memoryview) -> None:
+        """Keep what can be kept of these bytes."""
+
+
+class CachedFileSystem(Decorator):
+    """The caching `FileSystem` around another one."""
+
+    def __init__(
+        self, inner: FileSystem, known: CoherentCache, *, blocks: Blocks | None = None, xattrs: bool = True
+    ) -> None:
+        super().__init__(inner)
+        self._known: Final = known
+        self._blocks: Final = blocks
+        self._xattrs: Final = xattrs
+        self._pages: Final = ListingPages()
+        self._paths: Final[PathTable[int]] = PathTable()
+        self._files: Final[dict[int, tuple[int, int]]] = {}
+
+    # --- looking
+
+    def get_metadata(self, request: GetMetadata, caller: Caller) -> Metadata:
+        """See `FileSystem`."""
+        if request.handle:
+            metadata = self._of_handle(request.handle)
+            return self.inner.get_metadata(request, caller) if metadata is None else Metadata(metadata)
+        known = self._known.metadata(request.path)
+        if known is not None and known.suspect and known.metadata is not None:
+            self._verify(request.path, caller)
+            known = self._known.metadata(request.path)
+        if known is not None and not known.suspect:
+            return Metadata(_present(request.path, known.metadata))
+        asked = self._known.asking()
+        try:
+            answer = self.inner.get_metadata(request, caller)
+        except OperationFailed as failure:
+            if failure.code == _ABSENT:
+                self._known.learn(request.path, None, failure.as_of, asked)
+            raise
+        self._known.learn(request.path, answer.metadata, answer.as_of, asked)
+        return answer
+
+    def list_dir(self, request: ListDir, caller: Caller) -> DirectoryPage:
+        """See `FileSystem`."""
+        known = self._known.listing(request.path)
+        if known is not None:
+            return _page(known, request)
+        asked = self._known.asking()
+        page = self.inner.list_dir(request, caller)
+        whole = self._pages.add(request, page, asked)
+        if whole is not None:
+            self._known.learn_listing(request.path, whole.entries, whole.as_of, whole.asked)
+        return page
+
+    def read_symlink(self, request: ReadSymlink, caller: Caller) -> SymlinkTarget:
+        """See `FileSystem`."""
+        target = self._known.target(request.path)
+        if target is not None:
+            return SymlinkTarget(target)
+        asked = self._known.asking()
+        answer = self.inner.read_symlink(request, caller)
+        self._known.learn_target(request.path, answer.target, answer.as_of, asked)
+        return answer
+
+    def get_xattr(self, request: GetXattr, caller: Caller) -> XattrValue:
+        """See `FileSystem`."""
+        if request.handle or not self._xattrs:
+            return self.inner.get_xattr(request, caller)
+        known = self._known.xattr(request.path, request.name)
+        if known is not None:
+            if known[0] is None:
+                raise OperationFailed(_NO_DATA, "there is no such extended attribute")
+            return XattrValue(known[0])
+        asked = self._known.asking()
+        try:
+            answer = self.inner.get_xattr(request, caller)
+        except OperationFailed as failure:
+            if failure.code == _NO_DATA:
+                self._known.learn_xattr(request.path, request.name, None, failure.as_of, asked)
+            raise
+        self._known.learn_xattr(request.path, request.name, answer.value, answer.as_of, asked)
+        return answer
+
+    def list_xattrs(self, request: ListXattrs, caller: Caller) -> XattrNames:
+        """See `FileSystem`."""
+        if request.handle or not self._xattrs:
+            return self.inner.list_xattrs(request, caller)
+        names = self._known.xattr_names(request.path)
+        if names is not None:
+            return XattrNames(names)
+        asked = self._known.asking()
+        answer = self.inner.list_xattrs(request, caller)
+        self._known.learn_xattr_names(request.path, answer.names, answer.as_of, asked)
+        return answer
+
+    # --- open files
+
+    def open_file(self, request: OpenFile, caller: Caller) -> OpenedFile:
+        """See `FileSystem`."""
+        if request.flags & os.O_TRUNC:
+            effects = Effects(doubted=(request.path,), linked=True)
+            opened = self._change(lambda: self.inner.open_file(request, caller), effects, _fact_at(request.path))
+        else:
+            asked = self._known.asking()
+            opened = self.inner.open_file(request, caller)
+            self._known.learn(request.path, opened.metadata, opened.as_of, asked)
+        return self._opened(request.path, opened)
+
+    def create_file(self, request: CreateFile, caller: Caller) -> OpenedFile:
+        """See `FileSystem`."""
+        effects = _made(request.path)
+        opened = self._change(lambda: self.inner.create_file(request, caller), effects, _fact_at(request.path))
+        return self._opened(request.path, opened)
+
+    def read_file(self, request: ReadFile, caller: Caller) -> FileData:
+        """See `FileSystem`."""
+        if self._blocks is None or (before := self._of_handle(request.handle)) is None:
+            return self.inner.read_file(request, caller)
+        data = self._blocks.read(before.volume, before.version, request.offset, request.size)
+        if data is not None:
+            return FileData(data)
+        answer = self.inner.read_file(request, caller)
+        after = self._of_handle(request.handle)
+        if after is not None and after.version == before.version:
+            self._blocks.write(after.volume, after.version, request.offset, answer.data)
+        return answer
+
+    def write_file(self, request: WriteFile, caller: Caller) -> Written:
+        """See `FileSystem`."""
+        return self._change_open(request.handle, lambda: self.inner.write_file(request, caller))
+
+    def allocate_space(self, request: AllocateSpace, caller: Caller) -> Metadata:
+        """See `FileSystem`."""
+        return self._change_open(request.handle, lambda: self.inner.allocate_space(request, caller))
+
+    def copy_range(self, request: CopyRange, caller: Caller) -> Copied:
+        """See `FileSystem`."""
+        return self._change_open(request.target, lambda: self.inner.copy_range(request, caller))
+
+    def close_file(self, request: CloseFile, caller: Caller) -> Done:
+        """See `FileSystem`."""
+        self._paths.discard(request.handle)
+        self._files.pop(request.handle, None)
+        return self.inner.close_file(request, caller)
+
+    # --- changing names and attributes
+
+    def set_metadata(self, request: SetMetadata, caller: Caller) -> Metadata:
+        """See `FileSystem`."""
+        if request.handle:
+            return self._change_open(request.handle, lambda: self.inner.set_metadata(request, caller))
+        effects = Effects(doubted=(request.path,))
+        return self._change(lambda: self.inner.set_metadata(request, caller), effects, _fact_at(request.path))
+
+    def create_dir(self, request: CreateDir, caller: Caller) -> Metadata:
+        """See `FileSystem`."""
+
+        def told(reply: Metadata) -> Effects:
+            return _made(request.path)._replace(facts=((request.path, reply.metadata),), made=request.path)
+
+        return self._change(lambda: self.inner.create_dir(request, caller), _made(request.path), told)
+
+    def create_symlink(self, request: CreateSymlink, caller: Caller) -> Metadata:
+        """See `FileSystem`."""
+        effects = _made(request.path)
+        return self._change(lambda: self.inner.create_symlink(request, caller), effects, _fact_at(request.path))
+
+    def create_node(self, request: CreateNode, caller: Caller) -> Metadata:
+        """See `FileSystem`."""
+        effects = _made(request.path)
+        return self._change(lambda: self.inner.create_node(request, caller), effects, _fact_at(request.path))
+
+    def create_link(self, request: CreateLink, caller: Caller) -> Metadata:
+        """See `FileSystem`."""
+        effects = Effects(doubted=(request.existing, request.path, request.path[:-1]), linked=True)
+        return self._change(lambda: self.inner.create_link(request, caller), effects)
+
+    def remove_dir(self, request: RemoveDir, caller: Caller) -> Done:
+        """See `FileSystem`."""
+        return self._remove(request.path, lambda: self.inner.remove_dir(request, caller))
+
+    def delete_file(self, request: DeleteFile, caller: Caller) -> Done:
+        """See `FileSystem`."""
+        answer = self._remove(request.path, lambda: self.inner.delete_file(request, caller))
+        self._paths.forget(request.path)
+        return answer
+
+    def rename_path(self, request: RenamePath, caller: Caller) -> Done:
+        """See `FileSystem`."""
+        names = (request.source, request.destination)
+        effects = Effects(gone=names, doubted=tuple(path[:-1] for path in names), linked=True)
+        answer = self._change(lambda: self.inner.rename_path(request, caller), effects)
+        if request.flags & _EXCHANGE:
+            self._paths.exchange(*names)
+        elif request.source != request.destination:
+            self._paths.forget(request.destination)
+            self._paths.move(*names)
+        return answer
+
+    def set_xattr(self, request: SetXattr, caller: Caller) -> Done:
+        """See `FileSystem`."""
+        effects = self._doubt(request.path, request.handle)
+        return self._change(lambda: self.inner.set_xattr(request, caller), effects)
+
+    def remove_xattr(self, request: RemoveXattr, caller: Caller) -> Done:
+        """See `FileSystem`."""
+        effects = self._doubt(request.path, request.handle)
+        return self._change(lambda: self.inner.remove_xattr(request, caller), effects)
+
+    # --- inside
+
+    def _verify(self, path: Path, caller: Caller) -> None:
+        """Ask for what is suspect in the directory of `path` in one question, if there is more than `path`."""
+        suspects = self._known.suspects_in(path[:-1], _VERIFIED_AT_ONCE) if path else []
+        if not suspects:
+            return
+        paths = tuple(dict.fromkeys((path, *suspects)))
+        asked = self._known.asking()
+        try:
+            answer = self.inner.get_many_metadata(GetManyMetadata(paths), caller)
+        except OperationFailed:
+            return  # the question about `path` alone, which follows, says what is wrong
+        for each, metadata in zip(paths, answer.items, strict=True):
+            if metadata is not None:  # None may be a denial; who wants to know asks for that file
+                self._known.learn(each, metadata, answer.as_of, asked)
+
+    def _of_handle(self, handle: int) -> FileMetadata | None:
+        """The attributes of an open file, if they are sure."""
+        path = self._paths.path(handle)
+        known = self._known.metadata(path) if path is not None else None
+        if known is None or known.suspect or known.metadata is None:
+            return None
+        return known.metadata if _file(known.metadata) == self._files.get(handle) else None
+
+    def _opened(self, path: Path, opened: OpenedFile) -> OpenedFile:
+        self._files[opened.handle] = _file(opened.metadata)
+        self._paths.add(opened.handle, path)
+        return opened
+
+    def _doubt(self, path: Path, handle: int) -> Effects:
+        if not handle:
+            return Effects(doubted=(path,), linked=True)
+        found = self._paths.path(handle)
+        return Effects(doubted=() if found is None else (found,), linked=True)
+
+    def _remove(self, path: Path, change: Callable[[], Done]) -> Done:
+        effects = Effects(gone=(path,), doubted=(path[:-1],), linked=True)
+        return self._change(change, effects, lambda _: effects._replace(absent=path))
+
+    def _change_open(self, handle: int, change: Callable[[], Attributed]) -> Attributed:
+        path = self._paths.path(handle)
+        if path is None:
+            return self._change(change, Effects(linked=True))
+
+        def told(reply: Written | Metadata | Copied) -> Effects:
+            return Effects(by_handle=(path, reply.metadata), linked=reply.metadata.links > 1)
+
+        return self._change(change, Effects(doubted=(path,), linked=True), told)
+
+    def _change(
+        self, change: Callable[[], Reply], effects: Effects, told: Callable[[Reply], Effects] | None = None
+    ) -> Reply:
+        """Do `change`: it has `effects`, or if it succeeds those that are `told` by its answer."""
+        asked: Asked = self._known.asking()
+        try:
+            answer = change()
+        except BaseException as failure:
+            as_of = failure.as_of if isinstance(failure, OperationFailed) else None
+            self._known.changed(effects, as_of, asked)
+            raise
+        self._known.changed(told(answer) if told is not None else effects, answer.as_of, asked)
+        return answer
+
+
+def _file(metadata: FileMetadata) -> tuple[int, int]:
+    return metadata.volume, metadata.inode
+
+
+def _present(path: Path, metadata: FileMetadata | None) -> FileMetadata:
+    if metadata is None:
+        raise OperationFailed(_ABSENT, f"there is no {path[-1]!r}" if path else "")
+    return metadata
+
+
+def _page(known: list[tuple[bytes, FileMetadata]], request: ListDir) -> DirectoryPage:
+    """The page of a listing that `request` asks for."""
+    after = [entry for entry in known if entry[0] > request.after]
+    entries = tuple(
+        DirectoryEntry(name, metadata.inode, stat.S_IFMT(metadata.mode), metadata if request.metadata else None)
+        for name, metadata in after[: request.limit]
+    )
+    return DirectoryPage(entries, complete=len(after) <= request.limit)
+
+
+def _made(path: Path) -> Effects:
+    """What making the name `path` may do."""
+    return Effects(doubted=(path, path[:-1]))
+
+
+def _fact_at(path: Path) -> Callable[[Metadata | OpenedFile], Effects]:
+    """The effects of a change that was answered with the attributes of `path`."""
+
+    def told(reply: Metadata | OpenedFile) -> Effects:
+        facts = ((path, reply.metadata),)
+        return Effects(facts=facts, doubted=(path[:-1],) if path else (), linked=reply.metadata.links > 1)
+
+    return told

@@ -1,0 +1,283 @@
+"""The metadata cache and the feed that keeps it true, as one thing that all threads of a mount share.
+
+The one rule: whatever is put in has been judged first, against the feed (`Coherence`) and against our own changes: an
+answer to a question that was asked before one of our changes was done says how things were, whatever it says it is
+as of. The lock is held for memory only, never across a question.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from peer.mount.coherence import Coherence, Missing, Numbered, State
+from peer.mount.metadata_cache import Known, MetadataCache
+from peer.mount.metadata_node import UNKNOWN
+from peer.mount.recent_changes import Path, RecentChanges
+from schema.attributes import FileMetadata
+from schema.changes import Change, ChangeBatch, Moment
+from schema.replies import Following
+
+
+class Asked(NamedTuple):
+    """When a question was asked: after how many of our own changes were done."""
+
+    changes: int
+
+
+class Effects(NamedTuple):
+    """What one of our own changes did: `facts` are what it was answered with, `doubted` what else it touched.
+
+    Below `gone` everything is another file or none. `by_handle` are attributes of a file that was reached by its
+    handle, and the path that this had here; it may have another one by now. `made` is a new and empty directory.
+    """
+
+    facts: Sequence[tuple[Path, FileMetadata]] = ()
+    doubted: Sequence[Path] = ()
+    gone: Sequence[Path] = ()
+    absent: Path | None = None
+    by_handle: tuple[Path, FileMetadata] | None = None
+    made: Path | None = None
+    linked: bool = False
+
+
+class CoherentCache:
+    """Thread-safe. `clock` gives monotonic seconds."""
+
+    def __init__(self, coherence: Coherence, cache: MetadataCache, clock: Callable[[], float]) -> None:
+        self._coherence: Final = coherence
+        self._cache: Final = cache
+        self._clock: Final = clock
+        self._lock: Final = threading.Lock()
+        self._own: Final = RecentChanges()
+        self._done = 0
+
+    # --- the feed's side
+
+    def follow(self, following: Following, asked_at: float) -> None:
+        """The agent told where its feed is; all that is known from before is suspect."""
+        with self._lock:
+            self._cache.doubt_everything()
+            self._coherence.follow(following.epoch, following.next_number, following.heartbeat, asked_at)
+
+    def lose(self) -> None:
+        """What the agent said does not lead on: the feed is to be followed anew."""
+        with self._lock:
+            self._coherence.lose()
+
+    def take(self, batch: ChangeBatch, heard_at: float) -> list[Change]:
+        """A batch of the feed; gives the changes that have been applied by it, for whoever has copies."""
+        with self._lock:
+            return [self._apply(each) for each in self._coherence.take(batch, heard_at)]
+
+    def _apply(self, numbered: Numbered) -> Change:
+        self._cache.apply(numbered.number, numbered.change, self._clock())
+        return numbered.change
+
+    def missing(self) -> Missing | None:
+        """What to ask the agent for."""
+        with self._lock:
+            return self._coherence.missing(self._clock())
+
+    @property
+    def next_number(self) -> Missing:
+        """What to ask the agent for to learn how far it is."""
+        moment = self.moment
+        return Missing(moment.epoch, moment.number + 1)
+
+    @property
+    def state(self) -> State:
+        """Whether there is a hole in what we know."""
+        with self._lock:
+            return self._coherence.state
+
+    @property
+    def silent(self) -> bool:
+        """Whether the feed is to be followed anew, having said nothing for long."""
+        with self._lock:
+            return self._coherence.silent(self._clock())
+
+    @property
+    def trusted(self) -> bool:
+        """Whether what is cached may be answered without asking."""
+        with self._lock:
+            return self._coherence.trusted(self._clock())
+
+    @property
+    def moment(self) -> Moment:
+        """The last change that is known."""
+        with self._lock:
+            return self._coherence.moment
+
+    # --- reading: everything that is given is sure, but for `metadata`, which says so
+
+    def metadata(self, path: Path) -> Known | None:
+        """What is known of `path`."""
+        with self._lock:
+            now, trusted = self._now()
+            return self._cache.metadata(path, now, trusted=trusted)
+
+    def listing(self, path: Path) -> list[tuple[bytes, FileMetadata]] | None:
+        """All names in a directory."""
+        with self._lock:
+            now, trusted = self._now()
+            return self._cache.listing(path, now, trusted=trusted)
+
+    def target(self, path: Path) -> bytes | None:
+        """What a symbolic link says."""
+        with self._lock:
+            now, trusted = self._now()
+            return self._cache.target(path, now, trusted=trusted)
+
+    def xattr(self, path: Path, name: bytes) -> tuple[bytes | None] | None:
+        """See `MetadataCache.xattr`."""
+        with self._lock:
+            now, trusted = self._now()
+            return self._cache.xattr(path, name, now, trusted=trusted)
+
+    def xattr_names(self, path: Path) -> tuple[bytes, ...] | None:
+        """The names of all extended attributes."""
+        with self._lock:
+            now, trusted = self._now()
+            return self._cache.xattr_names(path, now, trusted=trusted)
+
+    def suspects_in(self, path: Path, limit: int) -> list[Path]:
+        """See `MetadataCache.suspects_in`."""
+        with self._lock:
+            return self._cache.suspects_in(path, self._clock(), limit)
+
+    # --- learning from answers
+
+    def asking(self) -> Asked:
+        """To be taken before a question is asked, and given back with what is learnt from its answer."""
+        with self._lock:
+            return Asked(self._done)
+
+    def learn(self, path: Path, metadata: FileMetadata | None, as_of: Moment | None, asked: Asked) -> None:
+        """Attributes of `path`, or that there is no such file: this only where the feed covers it."""
+        with self._lock:
+            number = self._judged(path, as_of, asked)
+            if number is None:
+                # Newer than what is known or older, nobody can say; but what was seen may not seem to go back.
+                self._cache.doubt(path)
+            elif metadata is not None or number != UNKNOWN:
+                self._cache.keep(path, metadata, number, self._clock())
+
+    def learn_listing(
+        self, path: Path, entries: Iterable[tuple[bytes, FileMetadata]], as_of: Moment | None, asked: Asked
+    ) -> None:
+        """All names in the directory `path`; only where the feed covers it."""
+        with self._lock:
+            number = self._judged(path, as_of, asked, listing=True)
+            if number is not None and number != UNKNOWN:
+                self._cache.keep_listing(path, entries, number, self._clock())
+
+    def learn_target(self, path: Path, target: bytes, as_of: Moment | None, asked: Asked) -> None:
+        """What a symbolic link says."""
+        with self._lock:
+            number = self._judged(path, as_of, asked)
+            if number is not None:
+                self._cache.keep_target(path, target, number)
+
+    def learn_xattr(self, path: Path, name: bytes, value: bytes | None, as_of: Moment | None, asked: Asked) -> None:
+        """The value of an extended attribute, None when it is absent."""
+        with self._lock:
+            number = self._judged(path, as_of, asked)
+            if number is not None:
+                self._cache.keep_xattr(path, name, value, number)
+
+    def learn_xattr_names(self, path: Path, names: tuple[bytes, ...], as_of: Moment | None, asked: Asked) -> None:
+        """The names of all extended attributes."""
+        with self._lock:
+            number = self._judged(path, as_of, asked)
+            if number is not None:
+                self._cache.keep_xattr_names(path, names, number)
+
+    def changed(self, effects: Effects, as_of: Moment | None, asked: Asked) -> None:
+        """One of our own changes is done, or has failed in a way that leaves open what it did."""
+        with self._lock:
+            numbers = {path: self._judged(path, as_of, asked) for path, _ in effects.facts}
+            absent = None if effects.absent is None else self._judged(effects.absent, as_of, asked)
+            self._note(effects)
+            now, trusted = self._now()
+            before = self._number_before(as_of)
+            for path in effects.gone:
+                self._cache.forget(path, before)
+            heard = UNKNOWN
+            for path, metadata in effects.facts:
+                heard = max(heard, self._settle(path, metadata, numbers[path], before, now, trusted=trusted))
+            for path in effects.doubted:
+                # What the feed says of it after our own echo was looked at after our change.
+                if heard == UNKNOWN or self._cache.as_of(path) <= heard:
+                    self._cache.doubt(path, before)
+            self._settle_removed(effects.absent, absent, before, now)
+            if effects.by_handle is not None:
+                self._settle(*effects.by_handle, None, before, now, trusted=trusted)
+            made = numbers.get(effects.made) if effects.made is not None else None
+            if effects.made is not None and made is not None and made != UNKNOWN:
+                self._cache.keep_listing(effects.made, (), made, now)
+            if effects.linked:
+                self._cache.doubt_linked(now)
+
+    # --- with the lock held
+
+    def _now(self) -> tuple[float, bool]:
+        now = self._clock()
+        return now, self._coherence.trusted(now)
+
+    def _judged(self, path: Path, as_of: Moment | None, asked: Asked, *, listing: bool = False) -> int | None:
+        """The number that an answer may be kept as of; None: not at all."""
+        self._coherence.heard_of(as_of, self._clock())
+        overtaken = self._own.touched_within if listing else self._own.touched
+        if overtaken(path, asked.changes):
+            return None
+        if as_of is None:
+            return UNKNOWN
+        allowed = self._coherence.may_keep_listing if listing else self._coherence.may_keep
+        return as_of.number if allowed(path, as_of) else None
+
+    def _number_before(self, as_of: Moment | None) -> int:
+        """The number that the feed had reached before our change was answered, if it is of this epoch."""
+        if as_of is None or self._coherence.state is State.LOST or as_of.epoch != self._coherence.moment.epoch:
+            return UNKNOWN
+        return as_of.number
+
+    def _echo(self, path: Path, metadata: FileMetadata, now: float, *, trusted: bool) -> int:
+        """The number as of which we know already that `path` is as our change left it, UNKNOWN if we do not."""
+        known = self._cache.metadata(path, now, trusted=trusted)
+        if known is None or known.suspect or known.metadata is None:
+            return UNKNOWN
+        same = msgspec.structs.replace(known.metadata, atime_ns=metadata.atime_ns) == metadata
+        return self._cache.as_of(path) if same else UNKNOWN
+
+    def _settle(
+        self, path: Path, metadata: FileMetadata, number: int | None, before: int, now: float, *, trusted: bool
+    ) -> int:
+        """Learn what our change left at `path`, as of `number`, or know nothing of it. Gives what `_echo` does."""
+        echo = self._echo(path, metadata, now, trusted=trusted)
+        if number is not None:
+            self._cache.doubt(path, before)
+            self._cache.keep(path, metadata, number, now)
+        elif echo == UNKNOWN:
+            self._cache.doubt(path, before)
+        return echo
+
+    def _settle_removed(self, path: Path | None, number: int | None, before: int, now: float) -> None:
+        if path is not None:
+            self._cache.doubt(path, before)
+            if number is not None and number != UNKNOWN:
+                self._cache.keep(path, None, number, now)
+
+    def _note(self, effects: Effects) -> None:
+        """From now on, answers to questions that were asked before are overtaken."""
+        self._done += 1
+        touched = [(path, False) for path, _ in effects.facts] + [(path, False) for path in effects.doubted]
+        touched += [(path, True) for path in effects.gone]
+        if effects.absent is not None:
+            touched.append((effects.absent, True))
+        if effects.by_handle is not None:
+            touched.append((effects.by_handle[0], False))
+        self._own.add(self._done, tuple(touched))

@@ -1,0 +1,108 @@
+"""The names of the metadata cache as a tree, and which of them go when there are too many. Pure.
+
+The one rule: every node of the tree is in the clock's queue exactly once, so none is beyond the bound, and none that
+was cut off the tree stays for good.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from peer.mount.metadata_node import Node, file_key
+
+Path = tuple[bytes, ...]
+
+
+class Tree:
+    """Nodes by path, at most `entries` of them: what was not used since the clock's hand passed it last goes."""
+
+    def __init__(self, entries: int) -> None:
+        self._entries = entries
+        self._root = Node(b"", None)
+        self._clock: deque[Node] = deque()
+        self._files: dict[bytes, Node] = {}
+
+    def __len__(self) -> int:
+        return len(self._clock)
+
+    def deepest(self, path: Path) -> tuple[Node, int]:
+        """The node nearest to `path`, and how many names down it is."""
+        node = self._root
+        for depth, name in enumerate(path):
+            child = node.child(name)
+            if child is None:
+                return node, depth
+            node = child
+        return node, len(path)
+
+    def find(self, path: Path) -> Node | None:
+        """The node of `path`."""
+        node, depth = self.deepest(path)
+        return node if depth == len(path) else None
+
+    def make(self, path: Path) -> Node:
+        """The node of `path`, made with those above it where there is none."""
+        node, depth = self.deepest(path)
+        for name in path[depth:]:
+            below = Node(name, node)
+            _children(node)[name] = below
+            below.used = True  # until whoever makes it has said what it is for
+            self._queue(below)
+            node = below
+        return node
+
+    def enlist(self, node: Node) -> None:
+        """`node` is the only name of its file, as far as is known."""
+        if node.packed:
+            self._files[file_key(node.packed)] = node
+
+    def unlist(self, node: Node) -> None:
+        """Undo `enlist`."""
+        if node.packed:
+            key = file_key(node.packed)
+            if self._files.get(key) is node:
+                del self._files[key]
+
+    def unlist_file(self, packed: bytes) -> Node | None:
+        """The node that was enlisted as the only name of the file; not any more."""
+        return self._files.pop(file_key(packed), None)
+
+    def _queue(self, node: Node) -> None:
+        self._clock.append(node)
+        while len(self._clock) > self._entries:
+            self._evict()
+
+    def _evict(self) -> None:
+        """Drop one node that has no others below it, and what is known of those that are passed by."""
+        while True:
+            node = self._clock.popleft()
+            if node.used:
+                node.used = False
+                self._clock.append(node)
+                continue
+            attached = node.parent is not None and node.parent.child(node.name) is node
+            self.unlist(node)
+            node.forget()
+            if node.children:
+                self._clock.append(node)
+                continue
+            if attached and node.parent is not None:
+                del _children(node.parent)[node.name]
+            return
+
+
+def subtree(node: Node) -> Iterator[Node]:
+    """`node` and all below it; the tree may not change meanwhile, what is known may."""
+    waiting = [node]
+    while waiting:
+        each = waiting.pop()
+        yield each
+        if each.children:
+            waiting.extend(each.children.values())
+
+
+def _children(node: Node) -> dict[bytes, Node]:
+    if node.children is None:
+        node.children = {}
+    return node.children

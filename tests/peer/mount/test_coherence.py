@@ -1,0 +1,118 @@
+"""Order, gaps, epochs and trust, as tables of what comes and what follows."""
+
+from __future__ import annotations
+
+import pytest
+
+from peer.mount.coherence import GAP_PATIENCE, Coherence, Missing, State
+from schema.changes import Change, ChangeBatch, Changed, Moment, Renamed, Swept
+from tests.peer.mount.samples import FILE
+
+A, B = (b"a",), (b"b",)
+
+
+def change(path: tuple[bytes, ...] = A) -> Change:
+    return Changed(path, FILE)
+
+
+def batch(first: int, *changes: Change, epoch: int = 7) -> ChangeBatch:
+    return ChangeBatch(epoch, first, changes)
+
+
+@pytest.fixture
+def coherence() -> Coherence:
+    coherence = Coherence(grace=1.0)
+    coherence.follow(7, 5, 2.0, asked_at=100.0)
+    return coherence
+
+
+def numbers(applied: list) -> list[int]:
+    return [each.number for each in applied]
+
+
+def test_before_it_follows_nothing_is_taken_kept_or_trusted():
+    coherence = Coherence(grace=1.0)
+    assert coherence.take(batch(1, change()), 1.0) == []
+    assert not coherence.trusted(1.0)
+    assert not coherence.may_keep(A, Moment(7, 1))
+
+
+def test_changes_come_out_in_order_and_once(coherence):
+    assert numbers(coherence.take(batch(6, change(), change()), 100.0)) == []
+    assert coherence.state is State.GAP
+    assert not coherence.trusted(100.0)
+    assert numbers(coherence.take(batch(5, change(), change()), 100.0)) == [5, 6, 7]
+    assert coherence.state is State.CURRENT
+    assert coherence.take(batch(5, change(), change(), change()), 100.0) == []
+    assert coherence.moment == Moment(7, 7)
+
+
+@pytest.mark.parametrize("notice", ["heartbeat", "answer", "later batch"])
+def test_what_is_missing_is_noticed_and_asked_for_after_a_moment(coherence, notice):
+    match notice:
+        case "heartbeat":
+            coherence.take(batch(6), 100.0)
+        case "answer":
+            coherence.heard_of(Moment(7, 5), 100.0)
+        case _:
+            coherence.take(batch(6, change()), 100.0)
+    assert coherence.missing(100.0) is None
+    assert coherence.missing(100.0 + GAP_PATIENCE) == Missing(7, 5)
+    coherence.take(batch(5, change(), change()), 100.1)
+    assert coherence.missing(200.0) is None
+
+
+def test_another_epoch_ends_everything(coherence):
+    assert coherence.take(batch(5, change(), epoch=8), 100.0) == []
+    assert coherence.state is State.LOST
+    coherence.follow(8, 1, 2.0, 101.0)
+    assert coherence.trusted(101.0)
+    coherence.heard_of(Moment(9, 1), 101.0)
+    assert coherence.state is State.LOST
+
+
+def test_silence_is_trusted_for_three_heartbeats_and_the_grace(coherence):
+    assert coherence.trusted(107.0)
+    assert not coherence.silent(106.0)
+    assert not coherence.trusted(107.1)
+    assert coherence.silent(106.1)
+    coherence.take(batch(5), 108.0)
+    assert coherence.trusted(108.0)
+
+
+def test_what_is_old_says_nothing_of_now(coherence):
+    coherence.take(batch(5, change()), 101.0)
+    coherence.take(batch(5), 150.0)
+    assert coherence.heard_at == 101.0
+
+
+@pytest.mark.parametrize(
+    ("happened", "path", "listing", "kept"),
+    [
+        (change(A), A, False, False),
+        (change(B), A, False, True),
+        (change(A), (b"a", b"x"), False, True),
+        (change((b"a", b"x")), A, False, True),
+        (change((b"a", b"x")), A, True, False),
+        (Changed(A, None), (b"a", b"x", b"y"), False, False),
+        (Renamed(B, A, FILE), (b"a", b"x"), False, False),
+        (Renamed(B, A, FILE), (b"b", b"x"), True, False),
+        (Renamed(B, A, FILE), (b"c",), False, True),
+        (Swept(()), (b"c", b"d"), False, False),
+    ],
+)
+def test_a_late_answer_is_kept_unless_it_was_overtaken(coherence, happened, path, listing, kept):
+    may_keep = coherence.may_keep_listing if listing else coherence.may_keep
+    assert may_keep(path, Moment(7, 4))
+    coherence.take(batch(5, happened), 100.0)
+    assert may_keep(path, Moment(7, 4)) is kept
+    assert may_keep(path, Moment(7, 5))
+    assert not may_keep(path, Moment(7, 3)), "from before it was followed"
+    assert not may_keep(path, Moment(8, 5)), "of another epoch"
+
+
+def test_what_waits_for_a_hole_is_bounded(coherence):
+    for start in range(6, 6 + 100 * 1024, 1024):
+        coherence.take(batch(start, *[change()] * 1024), 100.0)
+    assert len(coherence._early) <= 64 * 1024 + 1
+    assert coherence.take(batch(5, change()), 100.0)

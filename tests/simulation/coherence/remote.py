@@ -1,0 +1,186 @@
+"""The remote machine of the coherence model: a file system, its history, and a feed that tells of it late.
+
+The one rule: what a client may know is written down when it is published. `known_until` says for each number which
+moment of the history a client that has heard everything up to it must have heard of.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+import msgspec
+
+from peer.errors import OperationFailed
+from peer.filesystem import perform
+from schema.attributes import FileMetadata
+from schema.changes import Change, ChangeBatch, Changed, Moment, Renamed, Swept
+from schema.replies import AnyReply, Changes, Following
+from schema.requests import AnyRequest, Caller, FetchChanges, FollowChanges, GetMetadata, GetXattr, RenamePath
+from tests.conformance.memory_filesystem import memory_filesystem
+
+Path = tuple[bytes, ...]
+Value = tuple[FileMetadata, bytes | None] | None
+"""What is at a path: attributes without the access time, and the one extended attribute."""
+
+NAMES: Final = (b"a", b"b")
+PATHS: Final[tuple[Path, ...]] = ((), *((x,) for x in NAMES), *((x, y) for x in NAMES for y in NAMES))
+XATTR: Final = b"user.x"
+HEARTBEAT: Final = 2.0
+RING: Final = 6
+NOBODY: Final = Caller(0, 0)
+
+
+@dataclasses.dataclass
+class _Unnoticed:
+    """A change made on the remote machine itself that the agent has not been told of yet."""
+
+    moment: int
+    paths: list[Path]
+    rename: RenamePath | None
+
+
+class Remote:
+    """The agent, and whoever else writes on its machine. `publish` takes each batch."""
+
+    def __init__(self) -> None:
+        self._files = memory_filesystem()
+        self.history: list[dict[Path, Value]] = [self._snapshot()]
+        self.epoch = 1
+        self.number = 0
+        self.ring: list[Change] = []
+        self.outbox: list[ChangeBatch] = []
+        self.known_until = {(1, 0): 0}
+        self.unnoticed: list[_Unnoticed] = []
+
+    @property
+    def now(self) -> int:
+        """The present moment of the history."""
+        return len(self.history) - 1
+
+    def ask(self, request: AnyRequest) -> tuple[AnyReply, int, list[Path]]:
+        """What a client asks: the answer, the moment after, and the paths that it changed."""
+        as_of = Moment(self.epoch, self.number)
+        if isinstance(request, FollowChanges):
+            return Following(b"t" * 16, b"k" * 32, self.epoch, self.number + 1, HEARTBEAT), self.now, []
+        if isinstance(request, FetchChanges):
+            return Changes(self._since(request)), self.now, []
+        try:
+            reply, changed = self._do(request)
+        except OperationFailed as failure:
+            raise OperationFailed(failure.code, failure.message, as_of) from failure
+        if changed:
+            rename = request if isinstance(request, RenamePath) else None
+            self._tell(changed, rename if rename and not rename.flags else None, swept=rename)
+        return msgspec.structs.replace(reply, as_of=as_of), self.now, changed
+
+    def write(self, request: AnyRequest) -> None:
+        """What a program on the remote machine does; noticed later."""
+        try:
+            _, changed = self._do(request)
+        except OperationFailed:
+            return
+        if changed:
+            rename = request if isinstance(request, RenamePath) else None
+            self.unnoticed.append(_Unnoticed(self.now, changed, rename))
+
+    def notice(self) -> None:
+        """The agent hears of the oldest change that it has not heard of."""
+        if self.unnoticed:
+            first = self.unnoticed.pop(0)
+            one_move = first.rename is not None and not first.rename.flags and first.moment == self.now
+            self._tell(first.paths, first.rename if one_move else None, swept=first.rename)
+
+    def overflow(self) -> None:
+        """The agent restarts or loses events: what was not noticed never will be."""
+        self.epoch += 1
+        self.number = 0
+        self.ring.clear()
+        self.unnoticed.clear()
+        self.known_until[self.epoch, 0] = self.now
+        self.heartbeat()
+
+    def heartbeat(self) -> None:
+        """Tell how far the feed is."""
+        self.outbox.append(ChangeBatch(self.epoch, self.number + 1))
+
+    def explains(self, path: Path, value: Value, low: int, part: int) -> int | None:
+        """The first moment from `low` on at which `path` was what the `part` of `value` says."""
+        for moment in range(low, len(self.history)):
+            was = self.history[moment].get(path)
+            if was is None or value is None:
+                if was is value:
+                    return moment
+            elif was[part] == value[part]:
+                return moment
+        return None
+
+    def _do(self, request: AnyRequest) -> tuple[AnyReply, list[Path]]:
+        reply = perform(self._files, request, NOBODY)
+        before, after = self.history[-1], self._snapshot()
+        changed = [path for path in reversed(PATHS) if before.get(path) != after.get(path)]
+        if changed:
+            self.history.append(after)
+            if isinstance(request, RenamePath) and request.source != request.destination:
+                self._carry(request)
+        return reply, changed
+
+    def _carry(self, rename: RenamePath) -> None:
+        """A watch moves with its directory, so events that wait there are told under the new name too."""
+        for waiting in self.unnoticed:
+            for path in list(waiting.paths):
+                for old, new in ((rename.source, rename.destination), (rename.destination, rename.source)):
+                    if path[: len(old)] == old:
+                        waiting.paths.append(new + path[len(old) :])
+
+    def _tell(self, paths: list[Path], rename: RenamePath | None, swept: RenamePath | None = None) -> None:
+        changes: list[Change] = []
+        moved: tuple[Path, ...] = ()
+        if rename is not None:
+            there = self._metadata(rename.destination)
+            if there is not None and rename.source in paths:
+                moved = (rename.source, rename.destination)
+                changes.append(Renamed(*moved, there))
+        if swept is not None and not moved:
+            changes += [Swept(swept.source), Swept(swept.destination)]
+        changes += [
+            Changed(path, self._metadata(path)) for path in paths if not any(path[: len(top)] == top for top in moved)
+        ]
+        first = self.number + 1
+        self.number += len(changes)
+        self.ring = (self.ring + changes)[-RING:]
+        until = min((each.moment for each in self.unnoticed), default=self.now + 1) - 1
+        for number in range(first, self.number):
+            self.known_until[self.epoch, number] = self.known_until[self.epoch, first - 1]
+        self.known_until[self.epoch, self.number] = until
+        for start in range(0, len(changes), 2):  # a batch may end anywhere
+            self.outbox.append(ChangeBatch(self.epoch, first + start, tuple(changes[start : start + 2])))
+
+    def _since(self, request: FetchChanges) -> ChangeBatch:
+        oldest = self.number - len(self.ring) + 1
+        if request.epoch != self.epoch or not oldest <= request.first <= self.number + 1:
+            raise OperationFailed("ESTALE", "not kept any more")
+        return ChangeBatch(self.epoch, request.first, tuple(self.ring[request.first - oldest :][:4]))
+
+    def _metadata(self, path: Path) -> FileMetadata | None:
+        value = self.history[-1].get(path)
+        return value[0] if value is not None else None
+
+    def _snapshot(self) -> dict[Path, Value]:
+        found: dict[Path, Value] = {}
+        for path in PATHS:
+            try:
+                metadata = perform(self._files, GetMetadata(path), NOBODY).metadata
+            except OperationFailed:
+                continue
+            try:
+                xattr = perform(self._files, GetXattr(path, name=XATTR), NOBODY).value
+            except OperationFailed:
+                xattr = None
+            found[path] = (without_atime(metadata), xattr)
+        return found
+
+
+def without_atime(metadata: FileMetadata) -> FileMetadata:
+    """Reading moves it, and nobody is told."""
+    return msgspec.structs.replace(metadata, atime_ns=0)

@@ -1,0 +1,104 @@
+"""The model of coherence.md: hundreds of seeded worlds, and parts that are broken on purpose to see the model fail.
+
+A seed that fails is run again by `python -m pytest tests/simulation/coherence --seed N`; more of them by `--worlds N`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from peer.mount.coherence import Coherence, Missing, Numbered
+from peer.mount.feed_follower import FeedFollower
+from peer.mount.recent_changes import Path
+from schema.changes import ChangeBatch, Moment
+from tests.simulation.coherence.world import GRACE, World
+
+WORLDS = 400
+ENOUGH = 600
+"""Worlds within which a broken part must show."""
+
+
+def _run(seed: int) -> str:
+    try:
+        return World(seed).run()
+    except AssertionError as error:
+        pytest.fail(f"in the world with seed {seed} (run it again with --seed {seed}): {error}")
+
+
+def test_every_answer_is_explained(request: pytest.FixtureRequest) -> None:
+    seed = request.config.getoption("--seed", default=None)
+    worlds = request.config.getoption("--worlds", default=None) or WORLDS
+    for each in range(worlds) if seed is None else [seed]:
+        _run(each)
+
+
+def test_one_seed_is_one_world() -> None:
+    assert _run(7) == _run(7)
+    assert _run(7) != _run(8)
+
+
+class _WithoutAsOf(Coherence):
+    """A late answer is believed."""
+
+    def may_keep(self, path: Path, as_of: Moment) -> bool:
+        return True
+
+    def may_keep_listing(self, path: Path, as_of: Moment) -> bool:
+        return True
+
+
+class _WithoutGaps(Coherence):
+    """What comes is applied; what does not come is not missed."""
+
+    def take(self, batch: ChangeBatch, heard_at: float) -> list[Numbered]:
+        if batch.first > self._next and batch.epoch == self._epoch:
+            self._next = batch.first
+        return super().take(batch, heard_at)
+
+    def heard_of(self, as_of: Moment | None, now: float) -> None:
+        return
+
+    def missing(self, now: float) -> Missing | None:
+        return None
+
+
+class _WithoutEpochs(Coherence):
+    """That changes were lost is not noticed: the new numbers are taken for the old ones' sequel."""
+
+    def take(self, batch: ChangeBatch, heard_at: float) -> list[Numbered]:
+        if batch.epoch > self._epoch and self.state.value != "lost":
+            self._epoch, self._next, self._known = batch.epoch, batch.first, batch.first - 1
+            self._early.clear()
+            self._recent.clear(floor=batch.first - 1)
+        return super().take(batch, heard_at)
+
+    def heard_of(self, as_of: Moment | None, now: float) -> None:
+        if as_of is not None and as_of.epoch == self._epoch:
+            super().heard_of(as_of, now)
+
+
+class _KernelFirst(FeedFollower):
+    """The kernel is told before the cache."""
+
+    def heard(self, batch: ChangeBatch, heard_at: float) -> None:
+        for change in batch.changes:
+            self._told(change)
+        self._known.take(batch, heard_at)
+
+
+@pytest.mark.parametrize(
+    ("coherence", "follower"),
+    [
+        pytest.param(_WithoutAsOf, FeedFollower, id="the as_of rule removed"),
+        pytest.param(_WithoutGaps, FeedFollower, id="gaps ignored"),
+        pytest.param(_WithoutEpochs, FeedFollower, id="overflow ignored"),
+        pytest.param(Coherence, _KernelFirst, id="the kernel before the cache"),
+    ],
+)
+def test_the_model_notices(coherence: type[Coherence], follower: type[FeedFollower]) -> None:
+    for seed in range(ENOUGH):
+        try:
+            World(seed, lambda: coherence(grace=GRACE), follower).run()
+        except AssertionError:
+            return
+    pytest.fail(f"{ENOUGH} worlds do not notice")
