@@ -5,21 +5,23 @@ two threads that see one path at two moments can never publish the earlier look 
 
 Every change made through the agent is told twice, by the operation at once and by inotify a little later, in either
 order; what was published already is not published again. What inotify tells is old when it is read: a path may by then
-be looked up under a name that its directory does not have any more. `renamed` therefore looks again at everything that
-was looked at since its caller's `mark`.
+be looked up under a name that its directory does not have any more, by us or for a client. Whoever applies the rename
+moves what was found then, too: `renamed` therefore looks again, under the new name, at all that was looked at since its
+caller's `mark`.
 """
 
 from __future__ import annotations
 
+import itertools
 import stat
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import islice
 from typing import Final
 
 import msgspec
 
+from peer.agent.recent_answers import RecentAnswers
 from schema.attributes import FileMetadata
 from schema.changes import MAX_BATCH, Change, ChangeBatch, Changed, Moment, Renamed, Swept
 
@@ -71,6 +73,7 @@ class ChangeFeed:
         self._ring_bytes = 0
         self._published: OrderedDict[Path, tuple[int, FileMetadata | None]] = OrderedDict()
         """What was published of a path, and which look that was; the latest look is the last entry."""
+        self._answers: Final = RecentAnswers()
         self._own_names: OrderedDict[tuple[Path, Path | None], int] = OrderedDict()
         """What clients had made or renamed, and from where, with its inode number: inotify tells of it once more."""
 
@@ -84,6 +87,19 @@ class ChangeFeed:
     def mark(self) -> int:
         """Looks so far. To be taken before changes are made or events are read; see `renamed`."""
         return self._looks
+
+    def answered(self, told: Iterable[tuple[Path, FileMetadata | None]]) -> None:
+        """Clients are about to be told, in an answer, what is at these paths; see `RecentAnswers`."""
+        with self._lock:
+            for path, metadata in told:
+                self._looks += 1
+                self._answers.tell(self._looks, path, metadata)
+
+    def listed(self, path: Path) -> None:
+        """Clients are about to be told names in the directory `path`."""
+        with self._lock:
+            self._looks += 1
+            self._answers.tell_names(self._looks, path)
 
     def changed(self, *paths: Path, left: Collection[Path] = ()) -> None:
         """Something may have happened to each of `paths`; what did is published, what was published before is not.
@@ -115,6 +131,11 @@ class ChangeFeed:
         """
         with self._lock:
             metadata = self._look_at(destination)
+            if metadata is not None and self._same_file(source, metadata):
+                # rename(2) of a name to itself, or to another link of the same file, does nothing.
+                self._number_them([*self._looked(source), *self._looked(destination)])
+                return
+            answered = self._answers.below(source, mark)
             late = self._looked_at_below(source, mark)
             known = self._published.get(source, (0, metadata))[1]
             if metadata is None:
@@ -126,7 +147,9 @@ class ChangeFeed:
             else:
                 changes = [Renamed(source, destination, metadata)]
                 self._move_memory(source, destination, metadata, late)
-            for path in late:
+            for path in answered:
+                self._published.pop(destination + path[len(source) :], None)
+            for path in dict.fromkeys([*late, *answered]):
                 changes += self._looked_anew(destination + path[len(source) :])
             self._number_them(changes)
 
@@ -145,6 +168,7 @@ class ChangeFeed:
             self._ring_bytes = 0
             self._published.clear()
             self._own_names.clear()
+            self._answers.clear()
             self._publish(ChangeBatch(self._epoch, 1))
             return Moment(self._epoch, 0)
 
@@ -160,7 +184,7 @@ class ChangeFeed:
             if epoch != self._epoch or not oldest <= first <= self._number + 1:
                 return None
             skip = first - oldest
-            kept = islice(self._ring, skip, skip + MAX_BATCH)
+            kept = itertools.islice(self._ring, skip, skip + MAX_BATCH)
             return ChangeBatch(epoch, first, next(_parts(kept), ()))
 
     # --- with the lock held
@@ -215,7 +239,14 @@ class ChangeFeed:
         self._published[path] = (self._looks, metadata)
         if len(self._published) > REMEMBERED:
             self._published.popitem(last=False)
-        return known is None or not _same(known[1], metadata)
+        return known is None or not _same(known[1], metadata) or self._answered_otherwise(path, known[0], metadata)
+
+    def _answered_otherwise(self, path: Path, after: int, metadata: FileMetadata | None) -> bool:
+        """Whether an answer said of `path` what neither the feed did nor is there now."""
+        try:
+            return not _same(self._answers.told_of(path, after), metadata)
+        except KeyError:
+            return False
 
     def _looked_at_below(self, path: Path, mark: int) -> list[Path]:
         """Paths below `path` that were looked at after `mark`."""
@@ -226,6 +257,10 @@ class ChangeFeed:
             if len(known) > len(path) and known[: len(path)] == path:
                 found.append(known)
         return found[::-1]
+
+    def _same_file(self, path: Path, metadata: FileMetadata) -> bool:
+        other = self._look_at(path)
+        return other is not None and (other.volume, other.inode) == (metadata.volume, metadata.inode)
 
     def _move_memory(self, source: Path, destination: Path, metadata: FileMetadata, late: Iterable[Path]) -> None:
         """After a rename, clients hold below `destination` what they held below `source`."""

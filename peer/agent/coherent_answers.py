@@ -22,6 +22,7 @@ from peer.agent.asker import Asker
 from peer.agent.change_feed import Look
 from peer.agent.change_listener import Marks
 from peer.agent.feeds import Feeds
+from peer.agent.recent_answers import SOMETHING
 from peer.agent.watched_tree import Coverage
 from peer.agent.watcher import Watcher
 from schema import replies, requests
@@ -82,8 +83,10 @@ class Before(NamedTuple):
 
     moment: Moment
     marks: Marks
+    paths: tuple[Path, ...]
+    """What the answer will be about."""
     coverage: tuple[Coverage, ...]
-    """Of what the answer will be about; empty where that is not one path, or no more the file's."""
+    """Of these; empty where they are not the file's any more."""
 
 
 class CoherentAnswers:
@@ -109,7 +112,7 @@ class CoherentAnswers:
         moment = self._feeds.moment(asker.client.peer)
         marks = self._feeds.marks()
         if moment is None:
-            return Before(Moment(0, 0), marks, ()) if marks else None
+            return Before(Moment(0, 0), marks, (), ()) if marks else None
         paths: tuple[Path, ...] = ()
         if isinstance(request, requests.GetManyMetadata):
             paths = request.paths
@@ -119,9 +122,11 @@ class CoherentAnswers:
         coverage = tuple(map(self._watcher.coverage, paths))
         if opened is not None and coverage and not self._still_called(*opened):
             coverage = ()
-        return Before(moment, marks, coverage)
+        return Before(moment, marks, paths, coverage)
 
-    def after(self, before: Before, request: AnyRequest, reply: AnyReply, opened: Opened | None) -> AnyReply:
+    def after(
+        self, before: Before, client: str, request: AnyRequest, reply: AnyReply, opened: Opened | None
+    ) -> AnyReply:
         """Tell what was changed; the reply, with `as_of` where that is covered."""
         if not isinstance(reply, Failure):
             self._tell(before, request, opened)
@@ -134,7 +139,13 @@ class CoherentAnswers:
             )
         else:
             covered = _covered(before.coverage[0], reply)
-        return msgspec.structs.replace(reply, as_of=before.moment) if covered else reply
+        if not covered:
+            return reply
+        if isinstance(reply, replies.DirectoryPage):
+            self._feeds.listed(client, before.paths[0])
+        else:
+            self._feeds.answered(client, zip(before.paths, _told(reply), strict=True))
+        return msgspec.structs.replace(reply, as_of=before.moment)
 
     def _still_called(self, path: Path, inode: tuple[int, int]) -> bool:
         try:
@@ -173,6 +184,15 @@ class CoherentAnswers:
 
 def _truncates(request: AnyRequest) -> bool:
     return isinstance(request, requests.OpenFile) and bool(request.flags & os.O_TRUNC)
+
+
+def _told(reply: AnyReply) -> tuple[FileMetadata | None, ...]:
+    """What a covered reply says of each path it is about."""
+    if isinstance(reply, replies.ManyMetadata):
+        return reply.items
+    if isinstance(reply, _WITH_METADATA):
+        return (reply.metadata,)
+    return (None,) if isinstance(reply, Failure) and reply.code == "ENOENT" else (SOMETHING,)
 
 
 def _covered(coverage: Coverage, reply: AnyReply) -> bool:

@@ -176,7 +176,7 @@ class Dispatcher:
 
         def finish(reply: AnyReply) -> None:
             if answers is not None and before is not None:
-                reply = answers.after(before, request, reply, opened)
+                reply = answers.after(before, client.peer, request, reply, opened)
             self._record(asker, request_id, request, reply)
             try:
                 answer(reply)

@@ -19,6 +19,7 @@ from peer.agent.change_feed import ChangeFeed, Look
 from peer.agent.change_listener import Marks, Path
 from peer.errors import OperationFailed
 from peer.session.feed_cipher import FeedSealer
+from schema.attributes import FileMetadata
 from schema.changes import FEED_KEY_SIZE, ChangeBatch, Moment, encode_batch
 from schema.limits import MAX_TOPIC
 from schema.replies import Changes, Following
@@ -192,6 +193,18 @@ class Feeds:
         """How far the feed of `client` has come; None when there is none. To be taken before looking."""
         feed = self._of(client)
         return None if feed is None else feed.core.moment
+
+    def answered(self, client: str, told: Iterable[tuple[Path, FileMetadata | None]]) -> None:
+        """`client` is about to be told, in an answer with a moment, what is at these paths; None: nothing."""
+        feed = self._of(client)
+        if feed is not None:
+            feed.core.answered(told)
+
+    def listed(self, client: str, path: Path) -> None:
+        """`client` is about to be told, in an answer with a moment, names in the directory `path`."""
+        feed = self._of(client)
+        if feed is not None:
+            feed.core.listed(path)
 
     # --- what happened
 

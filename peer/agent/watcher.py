@@ -41,6 +41,9 @@ _SLICE: Final = 32
 """Directories that are looked into between two looks at events."""
 _FEW: Final = 256
 """Names in a new directory that are told one by one; more are one `Swept`."""
+_IDLE: Final = 0.25
+_MARK: Final = 0.02
+"""Seconds at most and at least between two marks of how far everything had been looked at."""
 _DOUBT: Final = 0.02
 """Seconds until a doubt that no event answers is looked at again."""
 _FIRST_PAUSE: Final = 1.0
@@ -89,6 +92,7 @@ class Watcher:
         self._settled = False
         self._limited = False
         self._marks: tuple[Marks, Marks] = ({}, {})
+        self._marked_at = 0.0
         self._doubts: Final[dict[Path, int]] = {}
         self._doubted = 0
         self._doubting: Final = threading.Lock()
@@ -155,7 +159,7 @@ class Watcher:
         if self._inotify is None and now >= self._begin_at:
             self._begin(now)
         inotify = self._inotify
-        until = heartbeat_at if inotify is not None else min(heartbeat_at, self._begin_at)
+        until = min(heartbeat_at, now + _IDLE) if inotify is not None else min(heartbeat_at, self._begin_at)
         doubted = self._doubted
         if self._doubts:
             until = min(until, now + _DOUBT)
@@ -170,6 +174,7 @@ class Watcher:
             self._stopping.wait(COALESCE)
             doubted = self._doubted
             self._take(inotify)
+        self._mark(now)
         self._settle_doubts(doubted)
         self._look_into_some()
 
@@ -208,21 +213,27 @@ class Watcher:
 
     def _take(self, inotify: Inotify) -> None:
         """Read what has happened and tell it."""
-        # A rename that is read now took place after the read before the last had ended, so looks up to then were good.
-        marks, latest = self._marks
         names = EventNames(inotify.read())
         if names.half_moved:
             self._stopping.wait(COALESCE)
             names = EventNames(names.raw + inotify.read())
-        self._marks = (latest, self._told.marks())
         if names.overflow:
             self.counters.overflows += 1
             self._begin_anew("inotify lost events, its queue was full (fs.inotify.max_queued_events)")
             return
         noted: dict[Path, bool] = {}
         for event in names.events():
-            self._apply(event, noted, marks)
+            self._apply(event, noted, self._marks[0])
         self._flush(noted)
+
+    def _mark(self, now: float) -> None:
+        """All that happened up to about now has been read, so what is looked at before the next time is not outdated.
+
+        Two marks are kept and the older one counts: an event is told a moment after what it is about is to be seen.
+        """
+        if now - self._marked_at >= _MARK:
+            self._marked_at = now
+            self._marks = (self._marks[1], self._told.marks())
 
     def _settle_doubts(self, read: int) -> None:
         """What was doubted up to the doubt numbered `read` has been read."""
@@ -275,12 +286,28 @@ class Watcher:
             moved, replaced = tree.child(source, event.name), tree.child(to, name)
             if replaced is not moved:
                 self._forget(replaced)
-            if moved is None:
+            if moved is None or not self._is_at(moved, new):
+                # It was looked into after it had moved, when its name was another's, or it has moved on.
+                self._forget(moved)
                 self._told.changed(old, left=(old,))
                 self._appear(to, name)
                 return
             tree.move(moved, to, name)
         self._told.renamed(old, new, marks)
+
+    def _is_at(self, directory: Directory, path: Path) -> bool:
+        """Whether what is at `path` is what the watch of `directory` is on."""
+        if self._inotify is None or not directory.watch:
+            return False
+        export = next(export for export in self._roots if path[: len(export)] == export)
+        try:
+            with opened(self._roots[export], path[len(export) :]) as descriptor:
+                watch = self._inotify.watch(descriptor)
+        except OSError:
+            return False
+        if self._tree.watched(watch) is None:
+            self._inotify.unwatch(watch)
+        return watch == directory.watch
 
     def _appear(self, parent: Directory, name: bytes) -> None:
         """A directory is new in `parent`: watch it, then tell, and then what was in it already."""
