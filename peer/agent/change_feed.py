@@ -22,11 +22,13 @@ from typing import Final
 import msgspec
 
 from peer.agent.recent_answers import RecentAnswers
+from peer.agent.watched_tree import Coverage
 from schema.attributes import FileMetadata
 from schema.changes import MAX_BATCH, Change, ChangeBatch, Changed, Moment, Renamed, Swept
 
 Path = tuple[bytes, ...]
 Look = Callable[[Path], FileMetadata | None]
+Cover = Callable[[Path], Coverage]
 
 RING: Final = 65_536
 """Changes that are kept for clients that missed some."""
@@ -46,14 +48,16 @@ _FIXED_BYTES: Final = 160
 class ChangeFeed:
     """Numbers of one epoch after another. Thread-safe.
 
-    `look(path)` is lstat(2) of an absolute path of the agent, None where there is no such file; what it cannot look at
-    (`OSError`) is published as `Swept`. `publish(batch)` is called in the order of the numbers with the lock held, so
+    `look(path)` is lstat(2) of an absolute path of the agent, None where there is no such file. What it cannot look at
+    (`OSError`), or what `cover(path)` says is not under watch, is published as `Swept`: nobody would tell of its next
+    change. `publish(batch)` is called in the order of the numbers with the lock held, so
     it only hands over. `draw` gives a new epoch.
     """
 
     def __init__(
         self,
         look: Look,
+        cover: Cover,
         publish: Callable[[ChangeBatch], None],
         draw: Callable[[], int],
         *,
@@ -61,6 +65,7 @@ class ChangeFeed:
         ring_bytes: int = RING_BYTES,
     ) -> None:
         self._look: Final = look
+        self._cover: Final = cover
         self._publish: Final = publish
         self._draw: Final = draw
         self._ring_limit: Final = ring
@@ -122,7 +127,7 @@ class ChangeFeed:
             if metadata is None or self._told((path, None), metadata, own):
                 self._number_them(self._looked(path))
             else:
-                self._number_them(self._new(path, metadata))
+                self._number_them(self._new(path))
 
     def renamed(self, source: Path, destination: Path, mark: int, *, own: bool = False) -> None:
         """A name moved after `mark` was taken, with all that is below it. `own`: a client asked for it.
@@ -206,31 +211,34 @@ class ChangeFeed:
             return None  # `_looked` looks once more and says what that means
 
     def _looked(self, path: Path) -> list[Change]:
+        cover = self._cover(path)
         try:
             metadata = self._look(path)
         except OSError:
-            self._forget_below(path)
-            return [Swept(path)]
+            return self._unknown(path)
+        if not cover.holds(metadata):
+            return self._unknown(path)
         return [Changed(path, metadata)] if self._remember(path, metadata) else []
+
+    def _unknown(self, path: Path) -> list[Change]:
+        self._forget_below(path)
+        return [Swept(path)]
 
     def _looked_anew(self, path: Path) -> list[Change]:
         """As `_looked`, where a directory may be another than clients know under that name."""
         metadata = self._look_at(path)
-        if metadata is not None and stat.S_ISDIR(metadata.mode):
-            return self._new(path, metadata)
-        return self._looked(path)
+        is_directory = metadata is not None and stat.S_ISDIR(metadata.mode)
+        return self._new(path) if is_directory else self._looked(path)
 
     def _replaced(self, path: Path) -> list[Change]:
         """Look at `path`, from where a directory went away."""
-        metadata = self._look_at(path)
-        if metadata is None or self._own_names.get((path, None)) == metadata.inode:
-            return self._looked(path)
-        return self._new(path, metadata)
+        return self._looked(path) if self._look_at(path) is None else self._new(path)
 
-    def _new(self, path: Path, metadata: FileMetadata) -> list[Change]:
-        self._forget_below(path)
-        self._remember(path, metadata)
-        return [Swept(path), Changed(path, metadata)]
+    def _new(self, path: Path) -> list[Change]:
+        """Look at `path`, where another thing is than clients know."""
+        unknown = self._unknown(path)
+        looked = self._looked(path)
+        return unknown if looked == unknown else [*unknown, *looked]
 
     def _remember(self, path: Path, metadata: FileMetadata | None) -> bool:
         """Note what was just seen of `path`. False when that is what was published last."""

@@ -133,10 +133,7 @@ class CoherentAnswers:
         if not before.coverage:
             return reply
         if isinstance(reply, replies.ManyMetadata):
-            covered = all(
-                each.name and (each.directory or metadata is None or not stat.S_ISDIR(metadata.mode))
-                for each, metadata in zip(before.coverage, reply.items, strict=True)
-            )
+            covered = all(map(Coverage.holds, before.coverage, reply.items))
         else:
             covered = _covered(before.coverage[0], reply)
         if not covered:
@@ -158,11 +155,11 @@ class CoherentAnswers:
         if isinstance(request, requests.RenamePath):
             self._tell_renamed(request, before.marks)
         elif isinstance(request, requests.CreateDir):
-            self._watcher.doubt(request.path)
+            self._watcher.doubts.raise_for(request.path)
             self._feeds.appeared(request.path, before.marks)
             self._feeds.changed(request.path[:-1])
         elif isinstance(request, requests.RemoveDir):
-            self._watcher.doubt(request.path)
+            self._watcher.doubts.raise_for(request.path)
             self._feeds.changed(request.path, request.path[:-1])
         elif isinstance(request, requests.CreateLink):
             self._feeds.changed(request.existing, request.path, request.path[:-1])
@@ -173,8 +170,12 @@ class CoherentAnswers:
 
     def _tell_renamed(self, request: requests.RenamePath, marks: Marks) -> None:
         source, destination = request.source, request.destination
-        self._watcher.doubt(source, destination)
-        if request.flags & _RENAME_EXCHANGE:
+        covered = all(self._watcher.coverage(path).name for path in (source, destination))
+        self._watcher.doubts.raise_for(source, destination)
+        if not covered:
+            for path in (source, destination):
+                self._feeds.swept(path)
+        elif request.flags & _RENAME_EXCHANGE:
             for path in (source, destination):
                 self._feeds.appeared(path, marks)
         else:
@@ -206,6 +207,4 @@ def _covered(coverage: Coverage, reply: AnyReply) -> bool:
 
 
 def _attributes_covered(coverage: Coverage, metadata: FileMetadata) -> bool:
-    if stat.S_ISDIR(metadata.mode):
-        return coverage.name and coverage.directory
-    return coverage.name and metadata.links == 1
+    return coverage.holds(metadata) and (stat.S_ISDIR(metadata.mode) or metadata.links == 1)

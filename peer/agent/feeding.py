@@ -15,6 +15,7 @@ from peer.agent.access_policy import Path
 from peer.agent.coherent_answers import CoherentAnswers
 from peer.agent.dispatcher import Dispatcher
 from peer.agent.feeds import Feeds, KeyOf
+from peer.agent.watched_tree import Coverage
 from peer.agent.watcher import Watcher
 from peer.link.publisher import Publisher
 from schema.attributes import FileMetadata
@@ -62,7 +63,10 @@ def watch_exports(
                 return None
             raise
 
-    feeds = Feeds(dispatcher.policy, look, outlet, heartbeat=heartbeat, key_of=key_of, random=random)
+    def cover(path: Path) -> Coverage:
+        return watcher.coverage(path)
+
+    feeds = Feeds(dispatcher.policy, look, cover, outlet, heartbeat=heartbeat, key_of=key_of, random=random)
     watcher = Watcher(roots, feeds, heartbeat=heartbeat)
     dispatcher.follow_feeds(CoherentAnswers(feeds, watcher, look))
     return watcher

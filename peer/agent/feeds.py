@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from peer.agent.access_policy import AccessPolicy
-from peer.agent.change_feed import ChangeFeed, Look
+from peer.agent.change_feed import ChangeFeed, Cover, Look
 from peer.agent.change_listener import Marks, Path
 from peer.errors import OperationFailed
 from peer.session.feed_cipher import FeedSealer
@@ -59,13 +59,15 @@ class _Seal:
 class ScopedFeed:
     """The feed of those who may see what is at and below `roots`."""
 
-    def __init__(self, roots: tuple[Path, ...], look: Look, outlet: Outlet, random: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, roots: tuple[Path, ...], look: Look, cover: Cover, outlet: Outlet, random: Callable[[int], bytes]
+    ) -> None:
         self._roots: Final = roots
         self._outlet: Final = outlet
         self._random: Final = random
         self._withdrawn = False
         self.followers: Final[dict[str, bytes]] = {}
-        self.core: Final = ChangeFeed(look, self._publish, lambda: int.from_bytes(random(_EPOCH_BYTES), "big"))
+        self.core: Final = ChangeFeed(look, cover, self._publish, lambda: int.from_bytes(random(_EPOCH_BYTES), "big"))
         self._seal = self._new_seal(self.core.moment.epoch)
         outlet.announce(self._seal.topic)
 
@@ -149,15 +151,17 @@ class Feeds:
         self,
         policy: AccessPolicy,
         look: Look,
+        cover: Cover,
         outlet: Outlet,
         *,
         heartbeat: float,
         key_of: KeyOf,
         random: Callable[[int], bytes],
     ) -> None:
-        """`heartbeat` in seconds. `look` is that of `ChangeFeed`; `random(n)` gives n bytes fit for keys."""
+        """`heartbeat` in seconds; `look` and `cover` as in `ChangeFeed`; `random(n)` gives n bytes fit for keys."""
         self._policy: Final = policy
         self._look: Final = look
+        self._cover: Final = cover
         self._outlet: Final = outlet
         self._heartbeat: Final = heartbeat
         self._key_of: Final = key_of
@@ -176,7 +180,7 @@ class Feeds:
         with self._lock:
             feed = self._by_scope.get(scope)
             if feed is None:
-                feed = ScopedFeed(scope, self._look, self._outlet, self._random)
+                feed = ScopedFeed(scope, self._look, self._cover, self._outlet, self._random)
                 self._by_scope = {**self._by_scope, scope: feed}
             feed.followers[client] = key
         return feed.following(self._heartbeat)

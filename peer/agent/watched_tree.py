@@ -9,8 +9,11 @@ too cautious: a directory is entered under its new name after it has left the ol
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from typing import Final, NamedTuple
+
+from schema.attributes import FileMetadata
 
 Path = tuple[bytes, ...]
 
@@ -21,6 +24,13 @@ class Coverage(NamedTuple):
     name: bool
     directory: bool
     listing: bool
+
+    def holds(self, metadata: FileMetadata | None) -> bool:
+        """Whether a change of these attributes would be told; None: of there being nothing.
+
+        Not so for a file with several links, if it changes through one that is out of sight.
+        """
+        return self.name and (self.directory or metadata is None or not stat.S_ISDIR(metadata.mode))
 
 
 NOT_COVERED: Final = Coverage(name=False, directory=False, listing=False)

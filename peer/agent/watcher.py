@@ -24,6 +24,7 @@ from typing import Final
 
 from peer.agent.change_listener import ChangeListener, Marks
 from peer.agent.confined_root import ConfinedRoot
+from peer.agent.doubts import Doubts
 from peer.agent.event_names import Event, EventNames
 from peer.agent.inotify import Inotify, reports_changes
 from peer.agent.watched_directory import names_in, opened, outermost
@@ -54,17 +55,16 @@ _COMPLAINTS_EVERY: Final = 60.0
 
 @dataclass(slots=True)
 class Counters:
-    """What has happened since the start."""
+    """What has happened since the start; `limits`: directories that the watch limit left without a watch."""
 
     overflows: int = 0
     limits: int = 0
-    """Directories that have no watch since the limit is reached."""
     faults: int = 0
     epochs: int = 0
 
 
 class Watcher:
-    """Watches `roots` (export -> its directory) from `start` to `stop`. `coverage` and `doubt` are for any thread."""
+    """Watches `roots` (export -> its directory) from `start` to `stop`. `coverage` and `doubts` are for any thread."""
 
     def __init__(
         self,
@@ -89,13 +89,12 @@ class Watcher:
         self._began_at = 0.0
         self._begin_at = 0.0
         self._pause = _FIRST_PAUSE
-        self._settled = False
+        self.settled = False
+        """Whether every directory that can be watched is."""
         self._limited = False
         self._marks: tuple[Marks, Marks] = ({}, {})
         self._marked_at = 0.0
-        self._doubts: Final[dict[Path, int]] = {}
-        self._doubted = 0
-        self._doubting: Final = threading.Lock()
+        self.doubts: Final = Doubts()
         self._complaints: Final = Pace(_COMPLAINTS_EVERY)
         self._stopping: Final = threading.Event()
         self._woken: Final = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -118,25 +117,12 @@ class Watcher:
         """Directories under watch."""
         return len(self._tree)
 
-    @property
-    def settled(self) -> bool:
-        """Whether every directory that can be watched is."""
-        return self._settled
-
     def coverage(self, path: Path) -> Coverage:
         """What of `path` is under watch. To be asked after the feed's moment was taken."""
-        if self._doubts and any(path[:depth] in self._doubts for depth in range(len(path) + 1)):
+        # What is doubted is what this watcher's own thread is about to tell: to it, the tree is as it should be.
+        if threading.current_thread() is not self._thread and self.doubts.concern(path):
             return NOT_COVERED
         return self._tree.coverage(path)
-
-    def doubt(self, *paths: Path) -> None:
-        """Directories were made, removed or renamed at `paths`: not covered until what was told by now is read.
-
-        Until then the tree has a directory there that may not be the one that clients reach.
-        """
-        with self._doubting:
-            self._doubted += 1
-            self._doubts.update(dict.fromkeys(paths, self._doubted))
 
     # --- on the watcher's thread
 
@@ -160,8 +146,8 @@ class Watcher:
             self._begin(now)
         inotify = self._inotify
         until = min(heartbeat_at, now + _IDLE) if inotify is not None else min(heartbeat_at, self._begin_at)
-        doubted = self._doubted
-        if self._doubts:
+        doubted = self.doubts.raised
+        if self.doubts:
             until = min(until, now + _DOUBT)
         poller = select.poll()
         poller.register(self._woken, select.POLLIN)
@@ -172,10 +158,10 @@ class Watcher:
             return
         if inotify.descriptor in ready:
             self._stopping.wait(COALESCE)
-            doubted = self._doubted
+            doubted = self.doubts.raised
             self._take(inotify)
         self._mark(now)
-        self._settle_doubts(doubted)
+        self.doubts.settle(doubted)
         self._look_into_some()
 
     def _begin(self, now: float) -> None:
@@ -186,7 +172,7 @@ class Watcher:
             _log.error("changes are not watched: inotify: %s (fs.inotify.max_user_instances)", error.strerror)
             return
         self._began_at = now
-        self._settled = self._limited = False
+        self.settled = self._limited = False
         self._unseen = deque((directory, False) for directory in self._tree.exports.values())
 
     def _begin_anew(self, reason: str) -> None:
@@ -201,7 +187,7 @@ class Watcher:
     def _let_go(self) -> None:
         self._tree = WatchedTree(tuple(self._roots))
         self._unseen.clear()
-        self._settled = False
+        self.settled = False
         if self._inotify is not None:
             self._inotify.close()
             self._inotify = None
@@ -234,13 +220,6 @@ class Watcher:
         if now - self._marked_at >= _MARK:
             self._marked_at = now
             self._marks = (self._marks[1], self._told.marks())
-
-    def _settle_doubts(self, read: int) -> None:
-        """What was doubted up to the doubt numbered `read` has been read."""
-        if self._doubts:
-            with self._doubting:
-                for path in [path for path, number in self._doubts.items() if number <= read]:
-                    del self._doubts[path]
 
     def _apply(self, event: Event, noted: dict[Path, bool], marks: Marks) -> None:
         tree = self._tree
@@ -343,8 +322,8 @@ class Watcher:
                 if new:
                     self._told.appeared(path)
                     self._tell_found(path, found)
-        if not self._unseen and not self._settled and self._inotify is not None:
-            self._settled = True
+        if not self._unseen and not self.settled and self._inotify is not None:
+            self.settled = True
             _log.info("%d directories under watch after %.1f s", len(self._tree), self._clock() - self._began_at)
 
     def _tell_found(self, path: Path, found: list[bytes]) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peer.agent.change_feed import BATCH_BYTES, REMEMBERED, ChangeFeed
+from peer.agent.watched_tree import NOT_COVERED, Coverage
 from schema.attributes import FileMetadata
 from schema.changes import MAX_BATCH, ChangeBatch, Changed, Moment, Renamed, Swept, decode_batch, encode_batch
 
@@ -27,8 +28,12 @@ class Feed:
     def __init__(self, **bounds):
         self.files = {}
         self.unreadable = set()
+        self.unwatched = set()
         self.batches = []
-        self.core = ChangeFeed(self.look, self.batches.append, itertools.count(100).__next__, **bounds)
+        self.core = ChangeFeed(self.look, self.cover, self.batches.append, itertools.count(100).__next__, **bounds)
+
+    def cover(self, path):
+        return NOT_COVERED if path in self.unwatched else Coverage(name=True, directory=True, listing=True)
 
     def look(self, path):
         if path in self.unreadable:
@@ -76,6 +81,26 @@ def test_what_cannot_be_looked_at_is_not_called_gone(feed):
     feed.core.appeared(A)
     feed.core.renamed(B, A, feed.core.mark)
     assert {type(change) for change in feed.changes if Changed(B, None) != change} == {Swept}
+
+
+def test_what_is_not_under_watch_is_not_said_to_be_known(feed):
+    feed.unwatched.add(A)
+    feed.files[A] = metadata(1)
+    feed.core.changed(A)
+    feed.core.appeared(A)
+    assert feed.changes == [Swept(A), Swept(A)]
+
+
+def test_an_answer_that_showed_what_the_feed_never_saw_is_put_right(feed):
+    """A file came, a client was told of it, and it went, before the feed looked."""
+    feed.core.changed(A, B)
+    feed.fresh()
+    feed.core.answered([(A, metadata(1)), (B, None)])
+    feed.core.changed(A, B)
+    assert feed.fresh() == [Changed(A, None)]
+    feed.core.listed(())
+    feed.core.changed(A)
+    assert feed.fresh() == [Changed(A, None)]
 
 
 # --- names

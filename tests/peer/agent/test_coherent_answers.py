@@ -32,6 +32,8 @@ def test_what_clients_do_is_told_before_they_are_answered_and_once(world, reader
         reply = world.ask(request)
         assert not isinstance(reply, Failure), reply
         seen.append(len(reader.read()))
+        until("its directories are watched", lambda: world.watcher.coverage(world.path("new")).name)
+        until("those that it made too", lambda: not world.watcher.doubts)
         return reply
 
     opened = do(CreateFile(world.path("new"), os.O_RDWR | os.O_EXCL, 0o644))
@@ -76,7 +78,7 @@ def test_what_is_not_under_watch_has_no_moment(world, reader):
     os.link(world.export / "d" / "f", world.export / "d" / "other")
     assert world.stat("d", "f").as_of is None, "it could change through its other name"
     assert world.stat("missing", "below").as_of is None, "the directory is not there to be watched"
-    world.watcher.doubt(world.path("d"))
+    world.watcher.doubts.raise_for(world.path("d"))
     assert world.watcher.coverage(world.path("d", "f")) == NOT_COVERED
     world.settle(reader)
     until("the doubt is settled", lambda: world.watcher.coverage(world.path("d", "f")).name)
