@@ -98,7 +98,7 @@ class ChangeFeed:
         with self._lock:
             for path, metadata in told:
                 self._looks += 1
-                self._answers.tell(self._looks, path, metadata)
+                self._answers.tell(self._looks, path, metadata, self._published.get(path, (0, None))[0])
 
     def listed(self, path: Path) -> None:
         """Clients are about to be told names in the directory `path`."""

@@ -28,9 +28,14 @@ class RecentAnswers:
         self._told: Final[OrderedDict[Path, tuple[int, FileMetadata | None]]] = OrderedDict()
         self._listed: Final[OrderedDict[Path, tuple[int, None]]] = OrderedDict()
 
-    def tell(self, stamp: int, path: Path, metadata: FileMetadata | None) -> None:
-        """A client is told that `path` has these attributes, None: that it is not there."""
-        self._told.pop(path, None)
+    def tell(self, stamp: int, path: Path, metadata: FileMetadata | None, after: int) -> None:
+        """A client is told that `path` has these attributes, None: that it is not there.
+
+        Answers overtake each other: where another was given after the stamp `after`, it is not known which is believed.
+        """
+        before, said = self._told.pop(path, (0, None))
+        if before > after and said != metadata:
+            metadata = SOMETHING
         self._told[path] = (stamp, metadata)
         if len(self._told) > KEPT:
             self._told.popitem(last=False)

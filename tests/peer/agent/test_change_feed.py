@@ -98,6 +98,10 @@ def test_an_answer_that_showed_what_the_feed_never_saw_is_put_right(feed):
     feed.core.answered([(A, metadata(1)), (B, None)])
     feed.core.changed(A, B)
     assert feed.fresh() == [Changed(A, None)]
+    for told in (metadata(1), None):  # and which of them arrives last?
+        feed.core.answered([(A, told)])
+    feed.core.changed(A)
+    assert feed.fresh() == [Changed(A, None)]
     feed.core.listed(())
     feed.core.changed(A)
     assert feed.fresh() == [Changed(A, None)]
