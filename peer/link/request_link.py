@@ -85,6 +85,10 @@ class RequestLink:
         self._thread = threading.Thread(target=self._listen, name="link", daemon=True)
         self._poller = select.poll()
         self._monitors: set[int] = set()
+        self._connections: dict[int, int] = {}
+        """Descriptor -> lane."""
+        self._readable: list[int] = []
+        """Lanes that may have something to receive."""
         self._topics: set[bytes] = set()
         self._announced: set[bytes] = set()
         self._receiver: Receiver | None = None
@@ -173,8 +177,8 @@ class RequestLink:
                 for lane in self.lanes:
                     self._guarded(self._keep_alive, lane, now)
                 self._guarded(receiver.tick, now)
-            for lane, deliver in zip(self.lanes, deliveries, strict=True):
-                lane.receive(deliver)
+            for index in self._readable:
+                self.lanes[index].receive(deliveries[index])
             if self._wait(upkeep_at):
                 upkeep_at = 0.0
 
@@ -183,11 +187,14 @@ class RequestLink:
         self._poller = select.poll()
         self._poller.register(self._woken, select.POLLIN)
         self._monitors = set()
-        for lane in self.lanes:
+        self._connections = {}
+        for index, lane in enumerate(self.lanes):
             connection, events = lane.descriptors
             self._poller.register(connection, select.POLLIN)
             self._poller.register(events, select.POLLIN)
+            self._connections[connection] = index
             self._monitors.add(events)
+        self._readable = list(self._connections.values())
 
     def _wait(self, upkeep_at: float) -> bool:
         """Sleep until there is something to do; True when it is about a connection itself."""
@@ -196,7 +203,11 @@ class RequestLink:
         seconds = max(upkeep_at - now, min(due, LONGEST_WAIT), 0.0)
         ready = [descriptor for descriptor, _ in self._poller.poll(1000 * seconds)]
         if self._woken in ready:
+            # A sender took some lane's edge away: which one is not said, so all are looked at.
             os.eventfd_read(self._woken)
+            self._readable = list(self._connections.values())
+        else:
+            self._readable = [self._connections[descriptor] for descriptor in ready if descriptor in self._connections]
         return not self._monitors.isdisjoint(ready)
 
     def _wake(self) -> None:
