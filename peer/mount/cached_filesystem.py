@@ -1,7 +1,7 @@
 """A file system that answers from what is known, while that is known to be true, and asks otherwise.
 
-The one rule: open_file always asks, whatever is cached, so that what was closed anywhere before is seen here after;
-and every change forgets, before it returns, whatever its answer does not tell.
+The one rule: open_file always asks, whatever is cached, so that what was closed anywhere before is seen here after, and
+so does all that concerns a locked file; every change forgets, before it returns, whatever its answer does not tell.
 
 Rights are not looked at: the kernel checks them where users of a mount differ in what they may do. What can depend on
 the caller besides (`check_access`, and extended attributes unless `xattrs`) is asked each time.
@@ -16,9 +16,9 @@ from typing import Final, Protocol, TypeVar
 
 from peer.errors import OperationFailed
 from peer.filesystem import Decorator, FileSystem
+from peer.mount.cached_handles import CachedHandles
 from peer.mount.coherent_cache import Asked, CoherentCache, Effects
 from peer.mount.listing_pages import ListingPages
-from peer.mount.path_table import PathTable
 from schema.attributes import FileMetadata, FileVersion
 from schema.replies import (
     Copied,
@@ -50,6 +50,7 @@ from schema.requests import (
     GetXattr,
     ListDir,
     ListXattrs,
+    LockFile,
     OpenFile,
     ReadFile,
     ReadSymlink,
@@ -82,18 +83,24 @@ class Blocks(Protocol):
 
 
 class CachedFileSystem(Decorator):
-    """The caching `FileSystem` around another one."""
+    """The caching `FileSystem` around another one. `changing(path)` hears before and after of all that we change."""
 
     def __init__(
-        self, inner: FileSystem, known: CoherentCache, *, blocks: Blocks | None = None, xattrs: bool = True
+        self,
+        inner: FileSystem,
+        known: CoherentCache,
+        *,
+        blocks: Blocks | None = None,
+        xattrs: bool = True,
+        changing: Callable[[Path], None] = lambda _: None,
     ) -> None:
         super().__init__(inner)
+        self._changing: Final = changing
         self._known: Final = known
         self._blocks: Final = blocks
         self._xattrs: Final = xattrs
         self._pages: Final = ListingPages()
-        self._paths: Final[PathTable[int]] = PathTable()
-        self._files: Final[dict[int, tuple[int, int]]] = {}
+        self._handles: Final = CachedHandles()
 
     # --- looking
 
@@ -102,6 +109,8 @@ class CachedFileSystem(Decorator):
         if request.handle:
             metadata = self._of_handle(request.handle)
             return self.inner.get_metadata(request, caller) if metadata is None else Metadata(metadata)
+        if self._handles.is_locked(request.path):
+            return self.inner.get_metadata(request, caller)
         known = self._known.metadata(request.path)
         if known is not None and known.suspect and known.metadata is not None:
             self._verify(request.path, caller)
@@ -215,10 +224,14 @@ class CachedFileSystem(Decorator):
         """See `FileSystem`."""
         return self._change_open(request.target, lambda: self.inner.copy_range(request, caller))
 
+    def lock_file(self, request: LockFile, caller: Caller) -> Done:
+        """See `FileSystem`."""
+        self._handles.locked(request.handle)
+        return self.inner.lock_file(request, caller)
+
     def close_file(self, request: CloseFile, caller: Caller) -> Done:
         """See `FileSystem`."""
-        self._paths.discard(request.handle)
-        self._files.pop(request.handle, None)
+        self._handles.closed(request.handle)
         return self.inner.close_file(request, caller)
 
     # --- changing names and attributes
@@ -260,7 +273,7 @@ class CachedFileSystem(Decorator):
     def delete_file(self, request: DeleteFile, caller: Caller) -> Done:
         """See `FileSystem`."""
         answer = self._remove(request.path, lambda: self.inner.delete_file(request, caller))
-        self._paths.forget(request.path)
+        self._handles.removed(request.path)
         return answer
 
     def rename_path(self, request: RenamePath, caller: Caller) -> Done:
@@ -268,11 +281,7 @@ class CachedFileSystem(Decorator):
         names = (request.source, request.destination)
         effects = Effects(gone=names, doubted=tuple(path[:-1] for path in names), linked=True)
         answer = self._change(lambda: self.inner.rename_path(request, caller), effects)
-        if request.flags & _EXCHANGE:
-            self._paths.exchange(*names)
-        elif request.source != request.destination:
-            self._paths.forget(request.destination)
-            self._paths.move(*names)
+        self._handles.renamed(*names, exchanged=bool(request.flags & _EXCHANGE))
         return answer
 
     def set_xattr(self, request: SetXattr, caller: Caller) -> Done:
@@ -304,21 +313,20 @@ class CachedFileSystem(Decorator):
 
     def _of_handle(self, handle: int) -> FileMetadata | None:
         """The attributes of an open file, if they are sure."""
-        path = self._paths.path(handle)
-        known = self._known.metadata(path) if path is not None else None
+        path = self._handles.path(handle)
+        known = self._known.metadata(path) if path is not None and not self._handles.is_locked(path) else None
         if known is None or known.suspect or known.metadata is None:
             return None
-        return known.metadata if _file(known.metadata) == self._files.get(handle) else None
+        return known.metadata if self._handles.is_file(handle, known.metadata) else None
 
     def _opened(self, path: Path, opened: OpenedFile) -> OpenedFile:
-        self._files[opened.handle] = _file(opened.metadata)
-        self._paths.add(opened.handle, path)
+        self._handles.opened(opened.handle, path, opened.metadata)
         return opened
 
     def _doubt(self, path: Path, handle: int) -> Effects:
         if not handle:
             return Effects(doubted=(path,), linked=True)
-        found = self._paths.path(handle)
+        found = self._handles.path(handle)
         return Effects(doubted=() if found is None else (found,), linked=True)
 
     def _remove(self, path: Path, change: Callable[[], Done]) -> Done:
@@ -326,7 +334,7 @@ class CachedFileSystem(Decorator):
         return self._change(change, effects, lambda _: effects._replace(absent=path))
 
     def _change_open(self, handle: int, change: Callable[[], Attributed]) -> Attributed:
-        path = self._paths.path(handle)
+        path = self._handles.path(handle)
         if path is None:
             return self._change(change, Effects(linked=True))
 
@@ -339,6 +347,9 @@ class CachedFileSystem(Decorator):
         self, change: Callable[[], Reply], effects: Effects, told: Callable[[Reply], Effects] | None = None
     ) -> Reply:
         """Do `change`: it has `effects`, or if it succeeds those that are `told` by its answer."""
+        touched = (*effects.doubted, *effects.gone)
+        for path in touched:
+            self._changing(path)
         asked: Asked = self._known.asking()
         try:
             answer = change()
@@ -346,12 +357,11 @@ class CachedFileSystem(Decorator):
             as_of = failure.as_of if isinstance(failure, OperationFailed) else None
             self._known.changed(effects, as_of, asked)
             raise
+        finally:
+            for path in touched:
+                self._changing(path)
         self._known.changed(told(answer) if told is not None else effects, answer.as_of, asked)
         return answer
-
-
-def _file(metadata: FileMetadata) -> tuple[int, int]:
-    return metadata.volume, metadata.inode
 
 
 def _present(path: Path, metadata: FileMetadata | None) -> FileMetadata:

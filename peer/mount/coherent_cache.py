@@ -18,7 +18,7 @@ from peer.mount.metadata_cache import Known, MetadataCache
 from peer.mount.metadata_node import UNKNOWN
 from peer.mount.recent_changes import Path, RecentChanges
 from schema.attributes import FileMetadata
-from schema.changes import Change, ChangeBatch, Moment
+from schema.changes import Change, ChangeBatch, Changed, Moment, Renamed
 from schema.replies import Following
 
 
@@ -26,6 +26,13 @@ class Asked(NamedTuple):
     """When a question was asked: after how many of our own changes were done."""
 
     changes: int
+
+
+class Applied(NamedTuple):
+    """A change of the feed that is in the cache now; `news` if something else was known of an existing file before."""
+
+    change: Change
+    news: bool
 
 
 class Effects(NamedTuple):
@@ -68,14 +75,26 @@ class CoherentCache:
         with self._lock:
             self._coherence.lose()
 
-    def take(self, batch: ChangeBatch, heard_at: float) -> list[Change]:
+    def take(self, batch: ChangeBatch, heard_at: float) -> list[Applied]:
         """A batch of the feed; gives the changes that have been applied by it, for whoever has copies."""
         with self._lock:
             return [self._apply(each) for each in self._coherence.take(batch, heard_at)]
 
-    def _apply(self, numbered: Numbered) -> Change:
-        self._cache.apply(numbered.number, numbered.change, self._clock())
-        return numbered.change
+    def _apply(self, numbered: Numbered) -> Applied:
+        number, change = numbered
+        now = self._clock()
+        if isinstance(change, Renamed):
+            news = any(self._exists(path, now) for path in (change.source, change.destination))
+        elif isinstance(change, Changed) and change.metadata is not None:
+            news = self._exists(change.path, now) and self._echo(change.path, change.metadata, now) == UNKNOWN
+        else:
+            news = self._exists(change.path, now)
+        self._cache.apply(number, change, now)
+        return Applied(change, news)
+
+    def _exists(self, path: Path, now: float) -> bool:
+        known = self._cache.metadata(path, now, trusted=True)
+        return known is not None and known.metadata is not None
 
     def missing(self) -> Missing | None:
         """What to ask the agent for."""
@@ -245,7 +264,7 @@ class CoherentCache:
             return UNKNOWN
         return as_of.number
 
-    def _echo(self, path: Path, metadata: FileMetadata, now: float, *, trusted: bool) -> int:
+    def _echo(self, path: Path, metadata: FileMetadata, now: float, *, trusted: bool = True) -> int:
         """The number as of which we know already that `path` is as our change left it, UNKNOWN if we do not."""
         known = self._cache.metadata(path, now, trusted=trusted)
         if known is None or known.suspect or known.metadata is None:

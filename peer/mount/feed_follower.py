@@ -15,9 +15,9 @@ from typing import Final
 from peer.errors import FrameRefused, OperationFailed
 from peer.filesystem import FileSystem
 from peer.mount.coherence import State
-from peer.mount.coherent_cache import CoherentCache
+from peer.mount.coherent_cache import Applied, CoherentCache
 from peer.session.feed_cipher import FeedOpener
-from schema.changes import Change, ChangeBatch, ChangeBatchError, decode_batch
+from schema.changes import ChangeBatch, ChangeBatchError, decode_batch
 from schema.replies import Following
 from schema.requests import Caller, FetchChanges, FollowChanges
 
@@ -38,7 +38,7 @@ _STALE: Final = "ESTALE"
 class FeedFollower:
     """What keeps `known` true. `filesystem` is the agent, uncached; times are those of `clock`.
 
-    `subscribe(topic)` has the frames of a topic given to `frame`. `told(change)` hears of each change that has been
+    `subscribe(topic)` has the frames of a topic given to `frame`. `told(applied)` hears of each change that has been
     applied, `lost()` that no copy of anything is to be trusted until asked for again; neither may block.
     """
 
@@ -51,7 +51,7 @@ class FeedFollower:
         *,
         clock: Callable[[], float],
         subscribe: Callable[[bytes], None],
-        told: Callable[[Change], None],
+        told: Callable[[Applied], None],
         lost: Callable[[], None],
     ) -> None:
         self._filesystem: Final = filesystem
@@ -94,8 +94,8 @@ class FeedFollower:
 
     def heard(self, batch: ChangeBatch, heard_at: float) -> None:
         """A batch of the feed, that is proven to be one."""
-        for change in self._known.take(batch, heard_at):
-            self._told(change)
+        for applied in self._known.take(batch, heard_at):
+            self._told(applied)
 
     def step(self) -> None:
         """Do what is to be done by now: one question to the agent at most."""

@@ -6,21 +6,32 @@ The one rule: layers meet only here, so that each can be tested against another 
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 from peer.certificates import read_own_keys, read_relay_key
-from peer.channel.opening import new_instance, open_link, open_requester
+from peer.channel.opening import new_instance, open_link, open_requester, open_subscriber
 from peer.channel.packing import Padding
 from peer.channel.requester import Patience
 from peer.config import ClientSettings, Remote
 from peer.errors import LinkError, OperationFailed
+from peer.link.request_link import clock
+from peer.mount.cached_filesystem import CachedFileSystem
 from peer.mount.callers import GivenUp
+from peer.mount.coherence import Coherence
+from peer.mount.coherent_cache import CoherentCache
 from peer.mount.durable_handles import DurableHandles
+from peer.mount.feed_follower import FeedFollower
 from peer.mount.fuse_binding import Session
+from peer.mount.kernel_cache import KernelCache
+from peer.mount.kernel_news import KernelNews
+from peer.mount.metadata_cache import MetadataCache
 from peer.mount.mounting import MountOptions, mount
+from peer.mount.reached import Reached
 from peer.mount.remote_filesystem import RemoteFileSystem
 from peer.pinned_peers import PinnedPeers
 from schema.paths import display
+from schema.requests import Caller
 
 
 def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> None:
@@ -48,7 +59,32 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
             padding=Padding(settings.network.padding),
             abandoned=GivenUp(session),
         )
-        filesystem = DurableHandles(RemoteFileSystem(requester))
+        coherence = Coherence(grace=settings.mount.attribute_seconds)
+        known = CoherentCache(coherence, MetadataCache(ttl=settings.mount.attribute_seconds), clock)
+        agent = Reached(RemoteFileSystem(requester), known.lose, lambda: bool(requester.trouble))
+        news = KernelNews(clock)
+        # Who may see what an agent that preserves identities says of extended attributes, only it knows.
+        shared = settings.mount.identity == "map"
+        filesystem = CachedFileSystem(DurableHandles(agent), known, xattrs=shared, changing=news.own)
+        follower = FeedFollower(
+            agent,
+            known,
+            remote.path,
+            Caller(os.getuid(), os.getgid()),
+            clock=clock,
+            subscribe=lambda topic: subscriber.follow(topic),  # noqa: PLW0108 - it is made below, and hears by this one
+            told=news.told,
+            lost=lambda: None,  # the kernel's timeouts are short
+        )
+        subscriber = open_subscriber(keys, relay_key, settings.relay, settings.network, follower.frame)
+        stack.callback(subscriber.stop)
+        stack.callback(follower.stop)
+
+        def ready(kernel: KernelCache) -> None:
+            news.begin(kernel)
+            subscriber.start()
+            follower.start()
+
         options = MountOptions(
             agent=remote.agent,
             remote_path=remote.path,
@@ -59,7 +95,7 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
             entry_timeout=settings.mount.attribute_seconds,
         )
         try:
-            mount(filesystem, str(local), options, session=session)
+            mount(filesystem, str(local), options, session=session, ready=ready)
         except OperationFailed as failure:
             raise LinkError(_explained(remote, settings, failure, requester.trouble)) from failure
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -18,8 +19,12 @@ import pytest
 
 from peer.agent.access_policy import AccessRules
 from peer.agent.dispatcher import Dispatcher
-from peer.filesystem import Decorator, FileSystem
+from peer.filesystem import FileSystem
+from peer.mount.cached_filesystem import CachedFileSystem
+from peer.mount.coherence import Coherence
+from peer.mount.coherent_cache import CoherentCache
 from peer.mount.durable_handles import DurableHandles
+from peer.mount.metadata_cache import MetadataCache
 from schema.envelope import Address
 from schema.identity import peer_id
 from tests.conformance import libc
@@ -70,7 +75,7 @@ def _elsewhere(directory: Path) -> Iterator[Subject]:
         yield subject
 
 
-def _local(decorator: type[Decorator] | None = None) -> Factory:
+def _local(decorator: Callable[[FileSystem], FileSystem] | None = None) -> Factory:
     """The agent's own, with `decorator` around it."""
 
     @contextmanager
@@ -84,6 +89,11 @@ def _local(decorator: type[Decorator] | None = None) -> Factory:
             dispatcher.close()
 
     return factory
+
+
+def _cached(filesystem: FileSystem) -> FileSystem:
+    """As a mount has it whose agent tells of no changes: what others do is not seen before time passes."""
+    return CachedFileSystem(filesystem, CoherentCache(Coherence(grace=0.0), MetadataCache(ttl=3600.0), time.monotonic))
 
 
 def components(directory: Path) -> tuple[bytes, ...]:
@@ -118,6 +128,7 @@ IMPLEMENTATIONS: Final[Mapping[str, Implementation]] = {
     "posix": Implementation(lambda _: _posix),
     "local": Implementation(lambda _: _local()),
     "durable": Implementation(lambda _: _local(DurableHandles)),
+    "cached": Implementation(lambda _: _local(_cached)),
     "remote": Implementation(lambda fixtures: fixtures.getfixturevalue("installation").remote, sequences=20),
     "mounted": Implementation(lambda fixtures: fixtures.getfixturevalue("installation").mounted, sequences=10),
     **({"elsewhere": Implementation(lambda _: _elsewhere, sequences=20)} if ELSEWHERE in os.environ else {}),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from peer.mount.coherence import Coherence, Missing, Numbered
+from peer.mount.coherent_cache import Applied
 from peer.mount.feed_follower import FeedFollower
 from peer.mount.recent_changes import Path
 from schema.changes import ChangeBatch, Moment
@@ -82,7 +83,7 @@ class _KernelFirst(FeedFollower):
 
     def heard(self, batch: ChangeBatch, heard_at: float) -> None:
         for change in batch.changes:
-            self._told(change)
+            self._told(Applied(change, news=True))
         self._known.take(batch, heard_at)
 
 

@@ -16,10 +16,10 @@ from peer.errors import OperationFailed
 from peer.filesystem import PerformedFileSystem, expect
 from peer.mount.cached_filesystem import CachedFileSystem
 from peer.mount.coherence import Coherence
-from peer.mount.coherent_cache import CoherentCache
+from peer.mount.coherent_cache import Applied, CoherentCache
 from peer.mount.feed_follower import FeedFollower
 from peer.mount.metadata_cache import MetadataCache
-from schema.changes import Change, Renamed
+from schema.changes import Renamed
 from schema.requests import (
     AnyRequest,
     Caller,
@@ -93,8 +93,9 @@ class Client:
             lost=self.kernel.clear,
         )
 
-    def told(self, change: Change) -> None:
+    def told(self, applied: Applied) -> None:
         """The kernel is told of a change, and somebody asks about it at once."""
+        change = applied.change
         paths = (change.source, change.destination) if isinstance(change, Renamed) else (change.path,)
         for top in paths:
             for path in [each for each in self.kernel if each[: len(top)] == top]:

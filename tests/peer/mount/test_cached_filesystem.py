@@ -1,0 +1,209 @@
+"""What is answered without asking, what is asked anyway, and what our own changes make of it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from peer.errors import OperationFailed
+from peer.filesystem import Decorator
+from peer.mount.cached_filesystem import CachedFileSystem
+from peer.mount.coherence import Coherence
+from peer.mount.coherent_cache import CoherentCache
+from peer.mount.metadata_cache import MetadataCache
+from schema.replies import Following
+from schema.requests import GetMetadata, ListDir, LockMode, ReadFile
+from tests.conformance.driver import Files, refused
+from tests.simulation.coherence.remote import NOBODY, Remote
+
+
+class Counting(Decorator):
+    """The model's agent, which says as of when; and what it was asked."""
+
+    def __init__(self, remote):
+        super().__init__(remote)
+        self.asked = []
+        self.broken = None
+
+    def _perform(self, request, caller, reply):
+        self.asked.append(type(request).__name__)
+        if self.broken is not None:
+            raise self.broken
+        return self.inner.ask(request)[0]
+
+
+class Blocks:
+    def __init__(self):
+        self.held = {}
+
+    def read(self, volume, version, offset, size):
+        return self.held.get((volume, version, offset, size))
+
+    def write(self, volume, version, offset, data):
+        self.held[volume, version, offset, len(data)] = data
+
+
+class Laptop:
+    """A client that follows the model's agent; the feed is delivered at once."""
+
+    def __init__(self):
+        self.now = 10.0
+        self.remote = Remote()
+        self.agent = Counting(self.remote)
+        self.known = CoherentCache(Coherence(grace=1.0), MetadataCache(ttl=5.0), lambda: self.now)
+        self.blocks = Blocks()
+        self.filesystem = CachedFileSystem(self.agent, self.known, blocks=self.blocks)
+        self.files = Files(self.filesystem, caller=NOBODY)
+        self.follow()
+
+    def follow(self):
+        epoch, number = self.remote.epoch, self.remote.number
+        self.known.follow(Following(b"t" * 16, b"k" * 32, epoch, number + 1, 2.0), self.now)
+
+    def hear(self):
+        while self.remote.unnoticed:
+            self.remote.notice()
+        for batch in self.remote.outbox:
+            self.known.take(batch, self.now)
+        self.remote.outbox.clear()
+
+    def asks(self):
+        asked, self.agent.asked = self.agent.asked, []
+        return asked
+
+
+@pytest.fixture
+def laptop():
+    return Laptop()
+
+
+def test_what_is_known_is_not_asked_twice(laptop):
+    laptop.files.put(b"a", b"text")
+    laptop.hear()
+    laptop.asks()
+    first = laptop.files.stat(b"a")
+    laptop.asks()
+    assert laptop.files.stat(b"a") == first
+    assert laptop.asks() == []
+
+
+def test_a_name_that_is_not_there_is_known_too(laptop):
+    for _ in range(2):
+        with refused("ENOENT"):
+            laptop.files.stat(b"a")
+    assert laptop.asks() == ["GetMetadata"]
+
+
+def test_a_listing_answers_for_all_names_and_any_page(laptop):
+    laptop.files.put(b"a", b"")
+    laptop.files.put(b"b", b"")
+    laptop.hear()
+    laptop.filesystem.list_dir(ListDir(()), NOBODY)
+    laptop.asks()
+    page = laptop.filesystem.list_dir(ListDir((), after=b"a", limit=1), NOBODY)
+    assert [entry.name for entry in page.entries] == [b"b"]
+    assert page.complete
+    laptop.files.stat(b"a")
+    with refused("ENOENT"):
+        laptop.files.stat(b"c")
+    assert laptop.asks() == []
+
+
+def test_opening_always_asks(laptop):
+    laptop.files.put(b"a", b"text")
+    laptop.hear()
+    laptop.asks()
+    for _ in range(2):
+        laptop.files.get(b"a")
+    assert laptop.asks().count("OpenFile") == 2
+
+
+def test_what_is_suspect_is_verified_together(laptop):
+    laptop.files.put(b"a", b"")
+    laptop.files.put(b"b", b"")
+    laptop.hear()
+    laptop.files.stat(b"a"), laptop.files.stat(b"b")
+    laptop.follow()
+    laptop.asks()
+    laptop.files.stat(b"a"), laptop.files.stat(b"b")
+    assert laptop.asks() == ["GetManyMetadata"]
+
+
+def test_when_the_feed_is_silent_everything_is_asked(laptop):
+    laptop.files.put(b"a", b"")
+    laptop.hear()
+    laptop.files.stat(b"a")
+    laptop.now += 8.0
+    laptop.asks()
+    laptop.files.stat(b"a")
+    assert laptop.asks() == ["GetMetadata"]
+
+
+def test_our_own_changes_are_seen_at_once_though_the_feed_is_late(laptop):
+    laptop.files.stat(b"")
+    laptop.files.put(b"a", b"one")
+    assert laptop.files.stat(b"a").size == 3
+    laptop.files.put(b"a", b"three")
+    assert laptop.files.stat(b"a").size == 5
+    laptop.files.unlink(b"a")
+    with refused("ENOENT"):
+        laptop.files.stat(b"a")
+
+
+def test_a_change_that_failed_leaves_nothing_believed(laptop):
+    laptop.files.put(b"a", b"")
+    laptop.hear()
+    laptop.files.stat(b"a")
+    laptop.agent.broken = OperationFailed("ETIMEDOUT")
+    with refused("ETIMEDOUT"):
+        laptop.files.change(b"a", mode=0o600)
+    laptop.agent.broken = None
+    laptop.asks()
+    laptop.files.stat(b"a")
+    assert laptop.asks() != []
+
+
+def test_blocks_are_read_and_kept_only_for_a_version_that_is_sure(laptop):
+    laptop.files.put(b"a", b"text")
+    laptop.hear()
+    handle = laptop.files.open(b"a", os.O_RDONLY)
+    read = ReadFile(handle, 0, 4)
+    assert laptop.filesystem.read_file(read, NOBODY).data == b"text"
+    laptop.asks()
+    assert laptop.filesystem.read_file(read, NOBODY).data == b"text"
+    assert laptop.asks() == []
+    laptop.files.put(b"a", b"next")
+    laptop.hear()
+    assert laptop.filesystem.read_file(read, NOBODY).data == b"next"
+    laptop.now += 8.0
+    laptop.asks()
+    assert laptop.filesystem.read_file(read, NOBODY).data == b"next"
+    assert laptop.asks() == ["ReadFile"]
+
+
+def test_an_open_file_that_lost_its_name_is_asked_for(laptop):
+    laptop.files.put(b"a", b"text")
+    handle = laptop.files.open(b"a", os.O_RDONLY)
+    laptop.files.put(b"b", b"other")
+    laptop.files.rename(b"b", b"a")
+    laptop.hear()
+    assert laptop.filesystem.get_metadata(GetMetadata((), handle), NOBODY).metadata.size == 4
+
+
+def test_of_a_locked_file_nothing_is_answered_until_it_is_closed(laptop):
+    laptop.files.put(b"a", b"text")
+    laptop.hear()
+    handle = laptop.files.open(b"a")
+    laptop.files.lock(handle, 1, LockMode.EXCLUSIVE)
+    laptop.asks()
+    laptop.files.stat(b"a")
+    laptop.files.stat(handle)
+    laptop.filesystem.read_file(ReadFile(handle, 0, 4), NOBODY)
+    laptop.filesystem.read_file(ReadFile(handle, 0, 4), NOBODY)
+    assert laptop.asks() == ["GetMetadata", "GetMetadata", "ReadFile", "ReadFile"]
+    laptop.files.close(handle)
+    laptop.files.stat(b"a")
+    laptop.asks()
+    laptop.files.stat(b"a")
+    assert laptop.asks() == []
