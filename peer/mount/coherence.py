@@ -86,7 +86,12 @@ class Coherence:
         return Missing(self._epoch, self._next)
 
     def follow(self, epoch: int, next_number: int, heartbeat: float, asked_at: float) -> None:
-        """The agent said, when asked at `asked_at`, where its feed is. What was cached before is suspect."""
+        """The agent said, when asked at `asked_at`, where its feed is. What was cached before is suspect.
+
+        What it said may be old by now: within an epoch nothing goes back.
+        """
+        if epoch == self._epoch:
+            next_number = max(next_number, self._next)
         self._state = State.CURRENT
         self._epoch, self._next, self._known = epoch, next_number, next_number - 1
         self._heartbeat = heartbeat

@@ -116,3 +116,12 @@ def test_what_waits_for_a_hole_is_bounded(coherence):
         coherence.take(batch(start, *[change()] * 1024), 100.0)
     assert len(coherence._early) <= 64 * 1024 + 1
     assert coherence.take(batch(5, change()), 100.0)
+
+
+def test_a_late_word_of_where_the_feed_is_takes_nothing_back(coherence):
+    coherence.take(batch(5, change(), change()), 100.0)
+    coherence.follow(7, 5, 2.0, 99.0)
+    assert coherence.moment == Moment(7, 6)
+    assert coherence.take(batch(5, change()), 100.0) == []
+    coherence.follow(8, 1, 2.0, 101.0)
+    assert coherence.moment == Moment(8, 0)
