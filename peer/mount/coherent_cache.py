@@ -181,7 +181,7 @@ class CoherentCache:
             number = self._judged(path, as_of, asked)
             if number is None:
                 # Newer than what is known or older, nobody can say; but what was seen may not seem to go back.
-                self._cache.doubt(path)
+                self._cache.doubt(path, self._number_before(as_of))
             elif metadata is not None or number != UNKNOWN:
                 self._cache.keep(path, metadata, number, self._clock())
 
@@ -218,6 +218,7 @@ class CoherentCache:
     def changed(self, effects: Effects, as_of: Moment | None, asked: Asked) -> None:
         """One of our own changes is done, or has failed in a way that leaves open what it did."""
         with self._lock:
+            self._coherence.heard_of(as_of, self._clock())
             numbers = {path: self._judged(path, as_of, asked) for path, _ in effects.facts}
             absent = None if effects.absent is None else self._judged(effects.absent, as_of, asked)
             self._note(effects)

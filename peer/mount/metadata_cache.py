@@ -193,11 +193,8 @@ class MetadataCache:
         """
         node, depth = self._tree.deepest(path)
         if depth == len(path):
-            if as_of != UNKNOWN:
-                node.as_of = max(as_of, self._as_of(node))
-                node.generation = -self._generation
-            else:
-                node.generation = NEVER
+            node.as_of = max(as_of, self._as_of(node))
+            node.generation = NEVER if node.as_of == UNKNOWN else -self._generation
             if node.details is not None:
                 node.details.changed()
             if node.packed is None:
