@@ -160,14 +160,16 @@ def test_noise_of_every_kind_stops_nobody(wired: Wired) -> None:
                 phone.socket.recv_multipart()
         phone.register()
         phone.send(Kind.SEALED, 1, 1, b"x")
-        assert phone.envelope()[0].kind is Kind.UNKNOWN_SESSION
+        # What was said to the noise may still come; the answer to the one true envelope comes after it.
+        kinds = iter(lambda: phone.envelope()[0].kind, Kind.UNKNOWN_SESSION)
+        assert set(kinds) <= {Kind.REFUSED}
     assert honest.call(STAT, ME) == METADATA
 
 
 def test_a_flood_of_one_client_leaves_room_for_another(wired: Wired) -> None:
     honest = wired.client("laptop")
     assert honest.call(STAT, ME) == METADATA
-    flooding = threading.Event()
+    flooding, under_way = threading.Event(), threading.Event()
 
     def flood() -> int:
         sent = 0
@@ -175,17 +177,18 @@ def test_a_flood_of_one_client_leaves_room_for_another(wired: Wired) -> None:
             while not flooding.is_set():
                 phone.send(Kind.INITIATION, 0, 1 + sent % 1000, b"x" * 120)
                 sent += 1
+                if sent > 50:
+                    under_way.set()
                 while phone.socket.poll(0):
                     phone.socket.recv_multipart()
         return sent
 
     flooded = asking(flood)
+    assert under_way.wait(15)
     answers = [honest.call(STAT, ME) for _ in range(20)]
     deleted = asking(lambda: honest.call(DeleteFile((b"a",)), ME))
     wired.handler.next().answer(Done())
     assert deleted.get(timeout=15) == Done()
     flooding.set()
     assert answers == [METADATA] * 20
-    sent = flooded.get(timeout=15)
-    assert isinstance(sent, int)
-    assert sent > 50
+    assert isinstance(flooded.get(timeout=15), int)
