@@ -156,6 +156,8 @@ class Lane:
         """Close the connection; what is queued still goes out for as long as `linger_ms` after that."""
         with self._lock:
             self._close(linger_ms)
+            # Whoever is late to send finds a lane that is not registered, and no closed socket.
+            self.registration.disconnected()
 
     def _connect(self) -> tuple[zmq.Socket[bytes], zmq.Socket[bytes]]:
         socket = self._context.socket(zmq.DEALER)
