@@ -1,7 +1,11 @@
 """Two clients, an agent, a writer on its machine, and a relay that delays, drops, repeats, reorders: one seed, one run.
 
 The one rule: each answer that a client gives is explained by a state that the file system had at or after the last
-moment of which that client had heard, at or after its own last change, and at or after what stat(2) has shown before.
+moment of which that client had heard, and at or after its own last change of that file. Once all is heard, by the
+present one alone.
+
+Two answers that are as of one number may arrive in either order, so until the change between them is heard of, a file
+may be seen to go back to what it was then.
 """
 
 from __future__ import annotations
@@ -81,7 +85,7 @@ class Client:
         self.files = CachedFileSystem(inner, self.known)
         self.kernel: dict[Path, Value] = {}
         self.inbox = []
-        self.shown: dict[Path, int] = {}
+        self.changed_at: dict[Path, int] = {}
         self.follower = follower(
             inner,
             self.known,
@@ -111,7 +115,7 @@ class Client:
 
     def low(self, path: Path) -> int:
         """The earliest moment whose state may still be shown."""
-        return max(self.heard_until, self.shown.get(path, 0))
+        return max(self.heard_until, self.changed_at.get(path, 0))
 
     def look(self, path: Path) -> str:
         """stat(2): from the kernel's cache, from ours, or asked."""
@@ -145,9 +149,7 @@ class Client:
         for name in NAMES if len(path) == 1 or not path else ():
             metadata = found.get(name)
             self.kernel.pop((*path, name), None)  # it takes over what a listing says
-            self.check(
-                "list", (*path, name), metadata and (without_atime(metadata), None), lows[name], part=0, remember=False
-            )
+            self.check("list", (*path, name), metadata and (without_atime(metadata), None), lows[name], part=0)
         return "list"
 
     def xattr(self, path: Path) -> str:
@@ -175,7 +177,7 @@ class Client:
             self.kernel.clear()
             moment, changed = self.done.pop(id(request), (0, []))
             for path in changed:
-                self.shown[path] = max(self.shown.get(path, 0), moment)
+                self.changed_at[path] = max(self.changed_at.get(path, 0), moment)
         return "done"
 
     def write(self, path: Path, data: bytes) -> str:
@@ -189,12 +191,10 @@ class Client:
         finally:
             self.files.close_file(CloseFile(handle), NOBODY)
 
-    def check(self, what: str, path: Path, value: Value, low: int, *, part: int, remember: bool = True) -> None:
+    def check(self, what: str, path: Path, value: Value, low: int, *, part: int) -> None:
         """Some state since `low` explains `value`."""
         moment = self.world.remote.explains(path, value, low, part)
         assert moment is not None, f"{self.name}: {what} {path}: {value} is not explained since {low}"
-        if remember:
-            self.shown[path] = max(self.shown.get(path, 0), moment)
 
 
 class World:
@@ -224,7 +224,7 @@ class World:
         self._rest()
         for client in self.clients:
             for path in PATHS:
-                client.shown[path] = self.remote.now  # nothing is on its way: now or never
+                client.changed_at[path] = self.remote.now  # nothing is on its way: now or never
                 client.look(path)
                 client.xattr(path)
                 client.list(path)
