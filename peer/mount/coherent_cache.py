@@ -235,6 +235,7 @@ class CoherentCache:
                     self._cache.doubt(path, before)
             self._settle_removed(effects.absent, absent, before, now)
             if effects.by_handle is not None:
+                self._cache.doubt_file(effects.by_handle[1], before)
                 self._settle(*effects.by_handle, None, before, now, trusted=trusted)
             made = numbers.get(effects.made) if effects.made is not None else None
             if effects.made is not None and made is not None and made != UNKNOWN:

@@ -193,16 +193,20 @@ class MetadataCache:
         """
         node, depth = self._tree.deepest(path)
         if depth == len(path):
-            node.as_of = max(as_of, self._as_of(node))
-            node.generation = NEVER if node.as_of == UNKNOWN else -self._generation
-            if node.details is not None:
-                node.details.changed()
+            self._doubt(node, as_of)
             if node.packed is None:
                 node.forget()
         elif node.packed == ABSENT:
             node.generation = NEVER
         elif depth == len(path) - 1 and node.details is not None:
             node.details.complete = False
+
+    def doubt_file(self, metadata: FileMetadata, as_of: int) -> None:
+        """A file is as `metadata` says since we changed it by its handle; its name may be another one by now."""
+        packed = pack(metadata)
+        node = self._tree.file(packed) if packed else None
+        if node is not None and node.packed and unpack(node.packed) != metadata:
+            self._doubt(node, as_of)
 
     def doubt_linked(self, now: float) -> None:
         """A file with several names was changed by ourselves: what is known by its other names is suspect."""
@@ -219,6 +223,12 @@ class MetadataCache:
             each.forget()
 
     # --- inside
+
+    def _doubt(self, node: Node, as_of: int) -> None:
+        node.as_of = max(as_of, self._as_of(node))
+        node.generation = NEVER if node.as_of == UNKNOWN else -self._generation
+        if node.details is not None:
+            node.details.changed()
 
     def _change(self, number: int, path: Path, metadata: FileMetadata | None, now: float) -> None:
         node, depth = self._tree.deepest(path)
@@ -284,6 +294,9 @@ class MetadataCache:
             if other is not None:
                 other.generation = NEVER
         elif is_single(packed):
+            other = self._tree.file(packed)
+            if other is not None and other is not node:
+                self._doubt(other, UNKNOWN)  # it cannot have both names
             self._tree.enlist(node)
 
     def _prune(self, node: Node, number: int) -> None:

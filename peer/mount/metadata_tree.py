@@ -64,6 +64,10 @@ class Tree:
             if self._files.get(key) is node:
                 del self._files[key]
 
+    def file(self, packed: bytes) -> Node | None:
+        """The node that is enlisted as the only name of the file."""
+        return self._files.get(file_key(packed))
+
     def unlist_file(self, packed: bytes) -> Node | None:
         """The node that was enlisted as the only name of the file; not any more."""
         return self._files.pop(file_key(packed), None)

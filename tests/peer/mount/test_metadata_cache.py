@@ -193,3 +193,18 @@ def test_an_entry_takes_700_bytes_at_most():
         assert (tracemalloc.get_traced_memory()[0] - before) / len(cache) < 700
     finally:
         tracemalloc.stop()
+
+
+def test_a_file_that_we_changed_by_its_handle_is_doubted_by_whatever_name(cache):
+    cache.keep(A, file(1, size=1), 3, 0.0)
+    cache.doubt_file(file(1, size=1), 3)
+    assert not known(cache, A).suspect
+    cache.doubt_file(file(1, size=2), 3)
+    assert known(cache, A).suspect
+
+
+def test_a_file_that_turns_up_under_another_name_is_doubted_under_the_first(cache):
+    cache.keep(A, file(1), 3, 0.0)
+    cache.keep(AX, file(1), 3, 0.0)
+    assert known(cache, A).suspect
+    assert not known(cache, AX).suspect
