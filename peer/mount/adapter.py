@@ -71,8 +71,12 @@ class Adapter:
         if path is None:
             raise OSError(errno.ESTALE, "libfuse gave neither path nor handle")
         where = self._path(path)
-        hidden = None if self._removed is None else self._removed.resolve(where)
-        return (where, 0) if hidden is None else hidden
+        if self._removed is None:
+            return where, 0
+        hidden = self._removed.resolve(where)
+        if hidden is None and self._removed.is_gone(where):
+            raise OSError(errno.ESTALE, "the file was removed or replaced, and is closed")
+        return hidden or (where, 0)
 
     def _caller(self) -> Caller:
         """On whose behalf, for what depends on permissions or makes a file."""

@@ -108,10 +108,16 @@ class AttributeOperations(Adapter):
         self._set(path, handle, atime_ns=_nanoseconds(atime), mtime_ns=_nanoseconds(mtime))
 
     def access(self, path: bytes, mode: int) -> None:
-        self._filesystem.check_access(CheckAccess(self._path(path), mode=mode), self._caller())
+        where, handle = self._target(path)
+        if handle:
+            raise OSError(errno.ESTALE, "the file was removed or replaced: whoever names it is to look again")
+        self._filesystem.check_access(CheckAccess(where, mode=mode), self._caller())
 
     def statfs(self, path: bytes) -> VolumeStatistics:
-        return self._filesystem.stat_volume(StatVolume(self._path(path)), self._user()).statistics
+        where, handle = self._target(path)
+        # A removed file is on the volume of the directory that libfuse believes it to be in.
+        asked = self._path(path)[:-1] if handle else where
+        return self._filesystem.stat_volume(StatVolume(asked), self._user()).statistics
 
     def getxattr(self, path: bytes, name: bytes) -> bytes:
         if name == _CAPABILITY and not self._identity.groups_matter:

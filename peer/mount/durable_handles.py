@@ -125,7 +125,8 @@ class DurableHandles(Decorator):
     def _known(self, number: int) -> OpenHandle:
         handle = self._handles.get(number)
         if handle is None:
-            raise OperationFailed("EBADF", f"no open file has the handle {number}")
+            # Closed by now: who asks by a handle that is not its own (see `removed_files`) is to look by name again.
+            raise OperationFailed(STALE_HANDLE, f"no open file has the handle {number}")
         return handle
 
     def _reopen(self, handle: OpenHandle, stale: int) -> None:

@@ -10,6 +10,8 @@ a file away before a rename that replaces it. We use the remedy without the rena
 2. libfuse now asks us to rename the file to a hidden name. We remove the file instead, or let it be for the rename
    that follows, and remember which open handles the hidden name stands for.
 3. Whatever libfuse then asks of the hidden name is asked of a handle. Its final unlink(2) of the name does nothing.
+4. A system call that found the file by its true name before that, and asks by the hidden one afterwards, is answered
+   ESTALE: the kernel looks the name up anew and finds what has it now. ENOENT would be believed.
 
 The one rule: a name is hidden only where we asked for it, by path and by calling thread; whenever anything else comes
 we take the plain way, which removes the right file and leaves fstat(2) failing.
@@ -30,6 +32,8 @@ from schema.paths import RelativePath
 _HIDDEN: Final = re.compile(rb"\.fuse_hidden[0-9a-f]{16}")
 _PATIENCE: Final = 2.0
 """Seconds for the kernel to make a system call again; it does so at once, if at all."""
+_REMEMBERED: Final = 4096
+"""Hidden names remembered after their files are closed; libfuse never gives one twice. Who asks is about to."""
 
 
 class Hide(enum.Enum):
@@ -76,6 +80,7 @@ class RemovedFiles:
         self._asked: dict[tuple[RelativePath, int], _Asked] = {}
         self._hidden: dict[bytes, _Hidden] = {}
         self._by_handle: dict[int, _Hidden] = {}
+        self._gone: dict[bytes, None] = {}
         self._hiding_until = -1.0
 
     def ask_again(self, path: RelativePath, thread: int, *, replaced: bool = False) -> bool:
@@ -137,9 +142,14 @@ class RemovedFiles:
             return False
         with self._lock:
             hidden = self._hidden.pop(name[-1], None)
-            for handle in () if hidden is None else hidden.handles:
+            if hidden is None:
+                return False
+            for handle in hidden.handles:
                 self._by_handle.pop(handle, None)
-            return hidden is not None
+            self._gone[name[-1]] = None
+            if len(self._gone) > _REMEMBERED:
+                del self._gone[next(iter(self._gone))]
+            return True
 
     def removed(self, path: RelativePath) -> None:
         """The file at `path` is gone: hidden names that stood for it stand for their handles from now on."""
@@ -170,6 +180,17 @@ class RemovedFiles:
             if hidden.path is not None:
                 return hidden.path, 0
             return ((), next(iter(hidden.handles))) if hidden.handles else None
+
+    def is_gone(self, path: RelativePath) -> bool:
+        """Whether the last name of `path` is a hidden one that stands for nothing any more.
+
+        Not so for one that never stood for anything: libfuse asks for that before it uses it, and wants ENOENT.
+        """
+        if not path or not (self._hidden or self._gone):
+            return False
+        with self._lock:
+            hidden = self._hidden.get(path[-1])
+            return path[-1] in self._gone if hidden is None else hidden.path is None and not hidden.handles
 
     def is_hidden(self, handle: int) -> bool:
         """Whether libfuse holds the file of `handle` under a hidden name; it then shows one link fewer than we say."""

@@ -8,6 +8,8 @@ import threading
 
 import pytest
 
+from tests.mounted.trial import mounted
+
 
 def test_an_unlinked_file_goes_on_in_every_way(here, there):
     with (here / "file").open("wb+", buffering=0) as file:
@@ -91,6 +93,59 @@ def test_a_replacement_is_never_seen_halfway(here, there):
         looking.join(20)
     assert not missing
     assert (there / "file").read_bytes() == b"49"
+
+
+def test_who_found_a_file_before_it_was_replaced_is_told_to_look_again(here):
+    """What stat(2) does between finding an inode and asking for its attributes, drawn out by a descriptor for neither
+    reading nor writing: were it told ENOENT, it would say so of a name that has been there all the time."""
+    (here / "file").write_bytes(b"old")
+    (here / "new").write_bytes(b"new")
+    with (here / "file").open("rb"):
+        found = os.open(here / "file", os.O_PATH)
+        os.rename(here / "new", here / "file")
+    try:
+        for ask in (os.fstat, lambda descriptor: os.getxattr(f"/proc/self/fd/{descriptor}", "user.note")):
+            with pytest.raises(OSError) as refused:
+                ask(found)
+            assert refused.value.errno == errno.ESTALE
+    finally:
+        os.close(found)
+
+
+def test_a_name_that_is_replaced_again_and_again_is_never_missing(anew):
+    """With the kernel believing nothing, so that each look is a question to us."""
+    with mounted(anew, attribute_timeout=0.0, entry_timeout=0.0) as mount:
+        file, done, missing = mount.local / "file", threading.Event(), []
+        file.write_bytes(b"0")
+
+        def look():
+            while not done.is_set():
+                try:
+                    file.stat()
+                    file.read_bytes()
+                except FileNotFoundError as failure:
+                    missing.append(failure)
+
+        looking = [threading.Thread(target=look, daemon=True) for _ in range(3)]
+        for thread in looking:
+            thread.start()
+        try:
+            for number in range(200):
+                with file.open("rb"):
+                    (mount.local / "new").write_bytes(b"%d" % number)
+                    os.rename(mount.local / "new", file)
+        finally:
+            done.set()
+            for thread in looking:
+                thread.join(20)
+        assert not missing
+        assert os.listdir(mount.remote) == ["file"]
+
+
+def test_space_is_told_of_an_open_file_that_is_gone(here):
+    with (here / "file").open("wb") as file:
+        os.unlink(here / "file")
+        assert os.fstatvfs(file.fileno()).f_blocks == os.statvfs(here).f_blocks
 
 
 def test_a_refused_removal_leaves_the_file_as_it_was(here, there):

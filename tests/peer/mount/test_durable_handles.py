@@ -339,7 +339,7 @@ def test_closing_what_the_agent_forgot_is_done_already(agent: ForgetfulAgent, fi
     agent.restart()
     assert files.close_file(CloseFile(handle), ME) == Done()
     assert files.close_file(CloseFile(handle), ME) == Done()
-    with stale("EBADF"):
+    with stale("STALE_HANDLE"):
         read(files, handle)
 
 

@@ -44,6 +44,32 @@ def test_an_unlink_is_asked_for_again_and_then_hidden(libfuse):
     assert not removed.unhide(HIDDEN)
 
 
+def test_a_hidden_name_is_gone_when_its_file_is_closed_and_not_before_it_is_used(libfuse):
+    removed = libfuse.removed
+    removed.ask_again(FILE, ONE)
+    assert not removed.is_gone(HIDDEN)
+    removed.hide(FILE, HIDDEN, ONE, OPEN)
+    removed.removed(FILE)
+    assert not removed.is_gone(HIDDEN)
+    removed.closed(7)
+    assert removed.is_gone(HIDDEN)
+    removed.unhide(HIDDEN)
+    assert removed.is_gone(HIDDEN)
+    assert not removed.is_gone(HIDDEN_TOO)
+    assert not removed.is_gone(FILE)
+
+
+def test_only_so_many_names_that_are_gone_are_remembered(libfuse):
+    removed = libfuse.removed
+    for number in range(5000):
+        name = (b"d", b".fuse_hidden%016x" % number)
+        removed.ask_again(FILE, ONE)
+        removed.hide(FILE, name, ONE, OPEN)
+        removed.unhide(name)
+    gone = [number for number in range(5000) if removed.is_gone((b"d", b".fuse_hidden%016x" % number))]
+    assert gone == list(range(5000 - 4096, 5000))
+
+
 def test_a_replaced_file_is_itself_until_the_rename_is_done(libfuse):
     removed = libfuse.removed
     assert removed.ask_again(FILE, ONE, replaced=True)
