@@ -30,6 +30,7 @@ from schema.replies import (
     OpenedFile,
     Position,
     SymlinkTarget,
+    VerifiedMetadata,
     Volume,
     Written,
     XattrNames,
@@ -73,6 +74,7 @@ from schema.requests import (
     StatVolume,
     SyncFile,
     TestLock,
+    VerifyMetadata,
     WriteFile,
 )
 
@@ -115,6 +117,7 @@ class FileSystem(Protocol):
     def follow_changes(self, request: FollowChanges, caller: Caller) -> Following: ...
     def fetch_changes(self, request: FetchChanges, caller: Caller) -> Changes: ...
     def get_many_metadata(self, request: GetManyMetadata, caller: Caller) -> ManyMetadata: ...
+    def verify_metadata(self, request: VerifyMetadata, caller: Caller) -> VerifiedMetadata: ...
 
 
 class PerformedFileSystem(abc.ABC):
@@ -226,6 +229,9 @@ class PerformedFileSystem(abc.ABC):
 
     def get_many_metadata(self, request: GetManyMetadata, caller: Caller) -> ManyMetadata:
         return self._perform(request, caller, ManyMetadata)
+
+    def verify_metadata(self, request: VerifyMetadata, caller: Caller) -> VerifiedMetadata:
+        return self._perform(request, caller, VerifiedMetadata)
 
 
 class Decorator(PerformedFileSystem):

@@ -11,6 +11,7 @@ import msgspec
 
 from schema.attributes import FileMetadata, VolumeStatistics
 from schema.changes import FEED_KEY_SIZE, ChangeBatch, Moment
+from schema.known_names import AppearedName, ChangedName, VerifiedDirectory
 from schema.limits import MAX_PAGE_ENTRIES, MAX_TOPIC, MAX_XATTR_VALUE, MIN_TOPIC
 from schema.paths import Name
 from schema.requests import U32, U64, Count, LinkTarget, LockMode
@@ -176,6 +177,18 @@ class ManyMetadata(ReplyBody, frozen=True, tag=17):
     items: Annotated[tuple[FileMetadata | None, ...], msgspec.Meta(max_length=MAX_PAGE_ENTRIES)]
 
 
+class VerifiedMetadata(ReplyBody, frozen=True, tag=18):
+    """What differs from what `VerifyMetadata` said is known; what is not mentioned is as it was known to be.
+
+    `directories` are those asked about, in order; of the names in one that was not `found` nothing is said. `changed`
+    goes by a name's index in the request. `as_of` counts for the directories that are `covered`.
+    """
+
+    directories: Annotated[tuple[VerifiedDirectory, ...], msgspec.Meta(max_length=MAX_PAGE_ENTRIES)]
+    changed: Annotated[tuple[ChangedName, ...], msgspec.Meta(max_length=MAX_PAGE_ENTRIES)] = ()
+    appeared: Annotated[tuple[AppearedName, ...], msgspec.Meta(max_length=MAX_PAGE_ENTRIES)] = ()
+
+
 AnyReply = (
     Failure
     | Done
@@ -195,6 +208,7 @@ AnyReply = (
     | Following
     | Changes
     | ManyMetadata
+    | VerifiedMetadata
 )
 
 

@@ -15,6 +15,8 @@ from typing import Annotated, Final
 
 import msgspec
 
+from schema.fingerprints import SALT_SIZE
+from schema.known_names import KnownDirectory, KnownName
 from schema.limits import (
     MAX_DATA,
     MAX_GROUPS,
@@ -332,6 +334,14 @@ class GetManyMetadata(RequestBody, frozen=True, tag=35):
     paths: Annotated[tuple[RelativePath, ...], msgspec.Meta(max_length=MAX_PAGE_ENTRIES)]
 
 
+class VerifyMetadata(RequestBody, frozen=True, tag=36):
+    """Which of `names`, those in each of `directories` in turn, differ. Answered by `VerifiedMetadata`."""
+
+    salt: Annotated[bytes, msgspec.Meta(min_length=SALT_SIZE, max_length=SALT_SIZE)]
+    directories: Annotated[tuple[KnownDirectory, ...], msgspec.Meta(max_length=MAX_PAGE_ENTRIES)]
+    names: Annotated[tuple[KnownName, ...], msgspec.Meta(max_length=MAX_PAGE_ENTRIES)]
+
+
 AnyRequest = (
     Attach
     | GetMetadata
@@ -368,6 +378,7 @@ AnyRequest = (
     | FollowChanges
     | FetchChanges
     | GetManyMetadata
+    | VerifyMetadata
 )
 
 

@@ -116,6 +116,8 @@ class CoherentAnswers:
         paths: tuple[Path, ...] = ()
         if isinstance(request, requests.GetManyMetadata):
             paths = request.paths
+        elif isinstance(request, requests.VerifyMetadata):
+            paths = tuple(directory.path for directory in request.directories)
         elif isinstance(request, _ABOUT_ONE_PATH):
             path: Path = opened[0] if opened is not None else getattr(request, "path", ())
             paths = (path,)
@@ -132,6 +134,8 @@ class CoherentAnswers:
             self._tell(before, request, opened)
         if not before.coverage:
             return reply
+        if isinstance(reply, replies.VerifiedMetadata):
+            return self._verified(before, client, reply)
         if isinstance(reply, replies.ManyMetadata):
             covered = all(map(Coverage.holds, before.coverage, reply.items))
         else:
@@ -143,6 +147,16 @@ class CoherentAnswers:
         else:
             self._feeds.answered(client, zip(before.paths, _told(reply), strict=True))
         return msgspec.structs.replace(reply, as_of=before.moment)
+
+    def _verified(self, before: Before, client: str, reply: replies.VerifiedMetadata) -> AnyReply:
+        """Of each directory by itself it is said whether it is covered."""
+        directories = []
+        for path, coverage, directory in zip(before.paths, before.coverage, reply.directories, strict=True):
+            covered = directory.found and coverage.listing
+            directories.append(msgspec.structs.replace(directory, covered=covered))
+            if covered:
+                self._feeds.listed(client, path)
+        return msgspec.structs.replace(reply, directories=tuple(directories), as_of=before.moment)
 
     def _still_called(self, path: Path, inode: tuple[int, int]) -> bool:
         try:

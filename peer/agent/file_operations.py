@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from peer.agent import file_attributes, file_data, namespace, system_calls
+from peer.agent import file_attributes, file_data, namespace, system_calls, verification
 from peer.agent.asker import Asker, refuse_if
 from peer.agent.directory_snapshots import DirectorySnapshots
 from peer.agent.lock_waiters import LockWaiters
@@ -94,6 +94,7 @@ class FileOperations:
             requests.Cancel: self.cancel,
             requests.KeepAlive: self.keep_alive,
             requests.GetManyMetadata: self.get_many_metadata,
+            requests.VerifyMetadata: verification.verify,
         }
 
     # --- files by name

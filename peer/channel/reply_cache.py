@@ -30,6 +30,7 @@ from schema.requests import (
     SeekData,
     StatVolume,
     TestLock,
+    VerifyMetadata,
 )
 
 MAX_KEPT: Final = 4 * MAX_IN_FLIGHT
@@ -51,6 +52,7 @@ _REPEATABLE: Final = (
     SeekData,
     StatVolume,
     TestLock,
+    VerifyMetadata,
 )
 """Operations that change nothing: a repeat may simply be done again. Their replies, the large ones, are not kept."""
 

@@ -18,6 +18,7 @@ from schema.replies import (
     OpenedFile,
     Position,
     SymlinkTarget,
+    VerifiedMetadata,
     Written,
     XattrNames,
 )
@@ -29,6 +30,7 @@ from schema.requests import (
     OpenFile,
     ReadFile,
     SeekData,
+    VerifyMetadata,
     WriteFile,
 )
 
@@ -42,8 +44,6 @@ def check_answer(request: AnyRequest, answer: AnyReply) -> None:
 
 def _complaint(request: AnyRequest, answer: AnyReply) -> str:
     match request, answer:
-        case ListDir(), DirectoryPage():
-            return _of_page(request, answer)
         case ReadFile(), FileData():
             return _too_much(len(answer.data), request.size)
         case OpenFile(), OpenedFile():
@@ -52,14 +52,23 @@ def _complaint(request: AnyRequest, answer: AnyReply) -> str:
             return _too_much(answer.size, len(request.data))
         case CopyRange(), Copied():
             return _too_much(answer.size, request.length)
-        case GetManyMetadata(), ManyMetadata() if len(answer.items) != len(request.paths):
-            return f"has {len(answer.items)} items for {len(request.paths)} paths"
         case SeekData(), Position() if answer.offset < request.offset:
             return "lies before where the search began"
         case _, SymlinkTarget() if b"\0" in answer.target:
             return "has a NUL in it"
         case _, XattrNames() if any(b"\0" in name for name in answer.names):
             return "has a NUL in a name"
+    return _about_names(request, answer)
+
+
+def _about_names(request: AnyRequest, answer: AnyReply) -> str:
+    match request, answer:
+        case ListDir(), DirectoryPage():
+            return _of_page(request, answer)
+        case VerifyMetadata(), VerifiedMetadata():
+            return _of_verified(request, answer)
+        case GetManyMetadata(), ManyMetadata() if len(answer.items) != len(request.paths):
+            return f"has {len(answer.items)} items for {len(request.paths)} paths"
     return ""
 
 
@@ -77,6 +86,22 @@ def _of_page(request: ListDir, page: DirectoryPage) -> str:
         if entry.name <= last:
             return "is not in the order of names, so reading on would not end"
         last = entry.name
+    return ""
+
+
+def _of_verified(request: VerifyMetadata, answer: VerifiedMetadata) -> str:
+    asked, told = len(request.directories), len(answer.directories)
+    if asked != told:
+        return f"tells of {told} directories where {asked} were asked about"
+    if any(changed.index >= len(request.names) for changed in answer.changed):
+        return "tells of a name that was not asked about"
+    for appeared in answer.appeared:
+        if appeared.directory >= asked or not answer.directories[appeared.directory].complete:
+            return "tells of other names where it does not tell of all"
+        try:
+            checked_name(appeared.name)
+        except PathError as error:
+            return f"names what is no file: {error}"
     return ""
 
 

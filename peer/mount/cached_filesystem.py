@@ -16,6 +16,7 @@ from typing import Final, Protocol, TypeVar
 
 from peer.errors import OperationFailed
 from peer.filesystem import Decorator, FileSystem
+from peer.mount.bulk_verification import BulkVerification, Question
 from peer.mount.cached_handles import CachedHandles
 from peer.mount.coherent_cache import Asked, CoherentCache, Effects
 from peer.mount.listing_pages import ListingPages
@@ -45,7 +46,6 @@ from schema.requests import (
     CreateNode,
     CreateSymlink,
     DeleteFile,
-    GetManyMetadata,
     GetMetadata,
     GetXattr,
     ListDir,
@@ -66,7 +66,6 @@ Path = tuple[bytes, ...]
 Reply = TypeVar("Reply", bound=ReplyBody)
 Attributed = TypeVar("Attributed", Written, Metadata, Copied)
 
-_VERIFIED_AT_ONCE: Final = 512
 _EXCHANGE: Final = 2
 _ABSENT: Final = "ENOENT"
 _NO_DATA: Final = "ENODATA"
@@ -99,6 +98,7 @@ class CachedFileSystem(Decorator):
         self._known: Final = known
         self._blocks: Final = blocks
         self._xattrs: Final = xattrs
+        self._verification: Final = BulkVerification(known, os.urandom)
         self._pages: Final = ListingPages()
         self._handles: Final = CachedHandles()
 
@@ -130,6 +130,9 @@ class CachedFileSystem(Decorator):
     def list_dir(self, request: ListDir, caller: Caller) -> DirectoryPage:
         """See `FileSystem`."""
         known = self._known.listing(request.path)
+        if known is None and not request.after:
+            self._ask_about(self._verification.about_names(request.path), caller)
+            known = self._known.listing(request.path)
         if known is not None:
             return _page(known, request)
         asked = self._known.asking()
@@ -297,19 +300,17 @@ class CachedFileSystem(Decorator):
     # --- inside
 
     def _verify(self, path: Path, caller: Caller) -> None:
-        """Ask for what is suspect in the directory of `path` in one question, if there is more than `path`."""
-        suspects = self._known.suspects_in(path[:-1], _VERIFIED_AT_ONCE) if path else []
-        if not suspects:
+        """Ask whether what is known of `path` holds, and what else is suspect in its directory."""
+        self._ask_about(self._verification.about(path), caller)
+
+    def _ask_about(self, question: Question | None, caller: Caller) -> None:
+        if question is None:
             return
-        paths = tuple(dict.fromkeys((path, *suspects)))
-        asked = self._known.asking()
         try:
-            answer = self.inner.get_many_metadata(GetManyMetadata(paths), caller)
+            answer = self.inner.verify_metadata(question.request, caller)
         except OperationFailed:
-            return  # the question about `path` alone, which follows, says what is wrong
-        for each, metadata in zip(paths, answer.items, strict=True):
-            if metadata is not None:  # None may be a denial; who wants to know asks for that file
-                self._known.learn(each, metadata, answer.as_of, asked)
+            return  # the question about what is wanted alone, which follows, says what is wrong
+        self._verification.answered(question, answer)
 
     def _of_handle(self, handle: int) -> FileMetadata | None:
         """The attributes of an open file, if they are sure."""

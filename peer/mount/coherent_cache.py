@@ -16,6 +16,7 @@ import msgspec
 from peer.mount.coherence import Coherence, Missing, Numbered, State
 from peer.mount.metadata_cache import Known, MetadataCache
 from peer.mount.metadata_node import UNKNOWN
+from peer.mount.metadata_suspects import Unverified, Verified, unverified
 from peer.mount.recent_changes import Path, RecentChanges
 from schema.attributes import FileMetadata
 from schema.changes import Change, ChangeBatch, Changed, Moment, Renamed
@@ -163,10 +164,10 @@ class CoherentCache:
             now, trusted = self._now()
             return self._cache.xattr_names(path, now, trusted=trusted)
 
-    def suspects_in(self, path: Path, limit: int) -> list[Path]:
-        """See `MetadataCache.suspects_in`."""
+    def unverified(self, path: Path, window: range, first: bytes | None = None) -> Unverified:
+        """See `metadata_suspects.unverified`."""
         with self._lock:
-            return self._cache.suspects_in(path, self._clock(), limit)
+            return unverified(self._cache, path, self._clock(), window, first)
 
     # --- learning from answers
 
@@ -184,6 +185,24 @@ class CoherentCache:
                 self._cache.doubt(path, self._number_before(as_of))
             elif metadata is not None or number != UNKNOWN:
                 self._cache.keep(path, metadata, number, self._clock())
+
+    def learn_verified(self, known: Unverified, verified: Verified, as_of: Moment | None, asked: Asked) -> None:
+        """What the agent said of what was `known`."""
+        with self._lock:
+            as_of = as_of if verified.covered else None
+            listing = self._judged(known.path, as_of, asked, listing=True)
+            now = self._clock()
+            for name, packed in known.names:
+                path = (*known.path, name)
+                number = self._judged(path, as_of, asked) if listing is None else listing
+                if number is None:
+                    continue
+                if name not in verified.changed:
+                    self._cache.confirm(path, packed, number, now)
+                elif (metadata := verified.changed[name]) is not None or number != UNKNOWN:
+                    self._cache.keep(path, metadata, number, now)
+            if known.whole and verified.complete and listing is not None and listing != UNKNOWN:
+                self._cache.confirm_listing(known.path, verified.appeared, listing, now)
 
     def learn_listing(
         self, path: Path, entries: Iterable[tuple[bytes, FileMetadata]], as_of: Moment | None, asked: Asked

@@ -11,18 +11,21 @@ import struct
 from typing import Final
 
 from schema.attributes import FileMetadata
+from schema.fingerprints import CANONICAL, canonical
 
 UNKNOWN: Final = -1
 """`as_of` of what no feed covers, or what was learnt in an epoch that is over: every change is newer."""
 NEVER: Final = 0
 """Generation of what is suspect by itself."""
 
-_PACKED: Final = struct.Struct(">QIIIIQQIQQqqq")
+_ATIME: Final = struct.Struct(">q")
+_VERIFIED: Final = slice(CANONICAL.size)
 _INODE: Final = slice(0, 8)
 _VOLUME: Final = slice(44, 52)
-_CTIME: Final = slice(76, 84)
+_CTIME: Final = slice(68, 76)
 _MODE_AND_LINKS: Final = struct.Struct(">II")
-_U32: Final = 2**32 - 1
+PACKED_SIZE: Final = CANONICAL.size + _ATIME.size
+"""Bytes of what `pack` gives for a file that is there."""
 ABSENT: Final = b""
 """In place of packed attributes: there is no such file."""
 
@@ -31,19 +34,29 @@ def pack(metadata: FileMetadata | None) -> bytes | None:
     """Attributes in 84 bytes; as a struct of Python integers they take 500. None for numbers that no file has."""
     if metadata is None:
         return ABSENT
-    m = metadata
+    known = canonical(metadata)
     try:
-        return _PACKED.pack(
-            m.inode, m.mode, min(m.links, _U32), m.uid, m.gid, m.size, m.blocks, min(m.block_size, _U32),
-            m.volume, m.device, m.atime_ns, m.mtime_ns, m.ctime_ns,
-        )  # fmt: skip
+        return None if known is None else known + _ATIME.pack(metadata.atime_ns)
     except struct.error:
         return None
 
 
 def unpack(packed: bytes) -> FileMetadata | None:
     """What `pack` packed."""
-    return FileMetadata(*_PACKED.unpack(packed)) if packed else None
+    if not packed:
+        return None
+    fields = CANONICAL.unpack_from(packed)
+    return FileMetadata(*fields[:-2], *_ATIME.unpack_from(packed, CANONICAL.size), *fields[-2:])
+
+
+def verifiable(packed: bytes) -> bytes:
+    """The part that `schema.fingerprints` are made of: all but the access time."""
+    return packed[_VERIFIED]
+
+
+def ctime_ns(packed: bytes) -> int:
+    """When the file was changed last, by its own file system's clock."""
+    return int.from_bytes(packed[_CTIME], "big", signed=True)
 
 
 def same_file(one: bytes, other: bytes) -> bool:
@@ -75,16 +88,30 @@ def is_single(packed: bytes) -> bool:
 class Details:
     """What few files have been asked for: the names in a directory, a link's target, extended attributes.
 
-    All of one generation. `complete` says that the node's children are all the names that there are, as of
-    `names_as_of` and until the time `names_until`. `xattrs` maps names to values, None for one that is absent;
-    `xattr_names` is the list of all.
+    `complete` says that the node's children are all the names that there are, in the generation `names_generation`, as
+    of `names_as_of` and until the time `names_until`; in an earlier generation, that they were.
+
+    The others are of `generation`. `xattrs` maps names to values, None for one that is absent; `xattr_names` is the
+    list of all. While they are `settled`, they go with the file's change time: it was old enough when they were learnt
+    that no later change can have the same.
     """
 
-    __slots__ = ("complete", "generation", "names_as_of", "names_until", "target", "xattr_names", "xattrs")
+    __slots__ = (
+        "complete",
+        "generation",
+        "names_as_of",
+        "names_generation",
+        "names_until",
+        "settled",
+        "target",
+        "xattr_names",
+        "xattrs",
+    )
 
     def __init__(self, generation: int) -> None:
         self.generation = generation
         self.complete = False
+        self.names_generation = NEVER
         self.names_as_of = UNKNOWN
         self.names_until = 0.0
         self.changed()
@@ -94,6 +121,13 @@ class Details:
         self.target: bytes | None = None
         self.xattrs: dict[bytes, bytes | None] | None = None
         self.xattr_names: tuple[bytes, ...] | None = None
+        self.settled = True
+
+    def go_with(self, generation: int, *, unchanged: bool) -> None:
+        """The file's attributes are known in `generation`; its change time is `unchanged` or not."""
+        if not unchanged or (self.generation != generation and not self.settled):
+            self.changed()
+        self.generation = generation
 
 
 class Node:
@@ -125,14 +159,17 @@ class Node:
         before = self.packed
         if before is not None and not same_file(before, packed):
             self.details = None
-        elif before is not None and self.details is not None and before[_CTIME] != packed[_CTIME]:
-            self.details.changed()
+        elif before is not None and self.details is not None:
+            self.details.go_with(generation, unchanged=before[_CTIME] == packed[_CTIME])
         self.packed, self.as_of, self.generation, self.until = packed, as_of, generation, until
 
     def more(self, generation: int) -> Details:
         """The details of this generation, made when there are none."""
-        if self.details is None or self.details.generation != generation:
+        if self.details is None:
             self.details = Details(generation)
+        elif self.details.generation != generation:
+            self.details.changed()
+            self.details.generation = generation
         return self.details
 
     def forget(self) -> None:

@@ -10,8 +10,19 @@ import errno
 from typing import Final
 
 from schema.attributes import FileMetadata
-from schema.replies import Changes, Following, ManyMetadata, Metadata
-from schema.requests import Caller, FetchChanges, FollowChanges, GetManyMetadata, GetMetadata
+from schema.fingerprints import canonical, fingerprint
+from schema.known_names import AppearedName, ChangedName, VerifiedDirectory
+from schema.paths import RelativePath
+from schema.replies import Changes, DirectoryPage, Following, ManyMetadata, Metadata, VerifiedMetadata
+from schema.requests import (
+    Caller,
+    FetchChanges,
+    FollowChanges,
+    GetManyMetadata,
+    GetMetadata,
+    ListDir,
+    VerifyMetadata,
+)
 
 _ABSENT: Final = (errno.ENOENT, errno.ENOTDIR)
 
@@ -22,6 +33,10 @@ class Feedless(abc.ABC):
     @abc.abstractmethod
     def get_metadata(self, request: GetMetadata, caller: Caller) -> Metadata:
         """What `get_many_metadata` asks for each path."""
+
+    @abc.abstractmethod
+    def list_dir(self, request: ListDir, caller: Caller) -> DirectoryPage:
+        """What `verify_metadata` asks for each directory."""
 
     def follow_changes(self, request: FollowChanges, caller: Caller) -> Following:
         raise OSError(errno.EOPNOTSUPP, "there is no change feed")
@@ -39,3 +54,32 @@ class Feedless(abc.ABC):
                     raise
                 items.append(None)
         return ManyMetadata(tuple(items))
+
+    def verify_metadata(self, request: VerifyMetadata, caller: Caller) -> VerifiedMetadata:
+        directories: list[VerifiedDirectory] = []
+        changed: list[ChangedName] = []
+        appeared: list[AppearedName] = []
+        left = list(enumerate(request.names))
+        for number, directory in enumerate(request.directories):
+            asked, left = left[: directory.count], left[directory.count :]
+            found = self._listed(directory.path, caller)
+            directories.append(VerifiedDirectory(found is not None, complete=found is not None and directory.whole))
+            if found is None:
+                continue
+            for index, known in asked:
+                metadata = found.pop(known.name, None)
+                packed = metadata and canonical(metadata)
+                if (packed and fingerprint(packed, request.salt)) != known.fingerprint:
+                    changed.append(ChangedName(index, metadata))
+            if directory.whole:
+                appeared += [AppearedName(number, name, metadata) for name, metadata in found.items()]
+        return VerifiedMetadata(tuple(directories), tuple(changed), tuple(appeared))
+
+    def _listed(self, path: RelativePath, caller: Caller) -> dict[bytes, FileMetadata] | None:
+        try:
+            page = self.list_dir(ListDir(path), caller)
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
+            return None
+        return {entry.name: entry.metadata for entry in page.entries if entry.metadata is not None}

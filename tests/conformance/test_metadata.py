@@ -7,7 +7,9 @@ import stat
 
 import pytest
 
-from schema.requests import TIME_NOW, Attach, Caller, GetManyMetadata, StatVolume, SyncFile
+from schema.fingerprints import SALT_SIZE, canonical, fingerprint
+from schema.known_names import KnownDirectory, KnownName
+from schema.requests import TIME_NOW, Attach, Caller, GetManyMetadata, StatVolume, SyncFile, VerifyMetadata
 from tests.conformance.driver import LONG_AGO, Files, refused
 
 
@@ -237,3 +239,25 @@ def test_attributes_of_many_files_come_in_the_order_asked(files: Files) -> None:
     assert [item and (item.inode, item.size, item.mode) for item in found] == [
         item and (item.inode, item.size, item.mode) for item in (d, None, a, None, a)
     ]
+
+
+def test_what_differs_from_what_is_known_is_told_and_nothing_else(files: Files) -> None:
+    salt = b"s" * SALT_SIZE
+    files.mkdir(b"d")
+    for name in (b"same", b"other", b"gone", b"new"):
+        files.put(b"d/" + name, b"abc")
+
+    def known(name: bytes) -> KnownName:
+        packed = canonical(files.stat(b"d/" + name))
+        assert packed is not None
+        return KnownName(name, fingerprint(packed, salt))
+
+    names = [known(name) for name in (b"same", b"other", b"gone")] + [KnownName(b"none", None)]
+    files.put(b"d/other", b"abcd")
+    files.unlink(b"d/gone")
+    directories = (KnownDirectory(files.at(b"d"), 4, whole=True), KnownDirectory(files.at(b"d"), 1))
+    request = VerifyMetadata(salt, (*directories, KnownDirectory(files.at(b"d/x"), 1)), (*names, names[0], names[0]))
+    answer = files.filesystem.verify_metadata(request, files.caller)
+    assert [(each.found, each.complete) for each in answer.directories] == [(True, True), (True, False), (False, False)]
+    assert [(each.index, each.metadata and each.metadata.size) for each in answer.changed] == [(1, 4), (2, None)]
+    assert [(each.directory, each.name, each.metadata.size) for each in answer.appeared] == [(0, b"new", 3)]

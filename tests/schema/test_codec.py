@@ -14,6 +14,7 @@ import pytest
 from schema.attributes import FileMetadata
 from schema.changes import Moment
 from schema.codec import CodecError, decode_reply, decode_request, encode, encode_into
+from schema.known_names import AppearedName, ChangedName, VerifiedDirectory
 from schema.limits import (
     MAX_BODY,
     MAX_DATA,
@@ -26,7 +27,7 @@ from schema.limits import (
     MAX_XATTR_NAME,
     MAX_XATTR_VALUE,
 )
-from schema.replies import AnyReply, DirectoryEntry, DirectoryPage, Reply
+from schema.replies import AnyReply, DirectoryEntry, DirectoryPage, Reply, VerifiedMetadata
 from schema.requests import AnyRequest, Caller, ListDir, Request, WriteFile
 
 REQUESTS = typing.get_args(AnyRequest)
@@ -265,3 +266,14 @@ def test_the_largest_write_fits_into_a_body() -> None:
     request = Request(LARGEST, LARGEST, caller, write, waiting, waiting)
     assert len(encode(request)) <= MAX_BODY
     assert decode_request(encode(request)).waiting == waiting
+
+
+def test_the_largest_answer_about_known_names_fits_into_a_body() -> None:
+    worst = FileMetadata(*[-(2**63)] * 13)
+    last = MAX_PAGE_ENTRIES - 1
+    verified = VerifiedMetadata(
+        (VerifiedDirectory(found=True),) * MAX_PAGE_ENTRIES,
+        (ChangedName(last, worst),) * MAX_PAGE_ENTRIES,
+        (AppearedName(last, NAME, worst),) * MAX_PAGE_ENTRIES,
+    )
+    assert len(encode(Reply(LARGEST, verified))) <= MAX_BODY

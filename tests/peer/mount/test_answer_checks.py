@@ -8,6 +8,7 @@ from peer.errors import OperationFailed
 from peer.mount.answer_checks import check_answer
 from schema.attributes import FileMetadata
 from schema.failure_codes import MALFORMED
+from schema.known_names import AppearedName, ChangedName, KnownDirectory, KnownName, VerifiedDirectory
 from schema.replies import (
     AnyReply,
     Copied,
@@ -18,6 +19,7 @@ from schema.replies import (
     OpenedFile,
     Position,
     SymlinkTarget,
+    VerifiedMetadata,
     Written,
     XattrNames,
 )
@@ -31,6 +33,7 @@ from schema.requests import (
     ReadFile,
     ReadSymlink,
     SeekData,
+    VerifyMetadata,
     WriteFile,
 )
 
@@ -45,6 +48,12 @@ def data(size: int) -> memoryview:
     return memoryview(bytes(size))
 
 
+VERIFY = VerifyMetadata(
+    b"s" * 16,
+    (KnownDirectory((b"d",), 1), KnownDirectory((b"e",), 1, whole=True)),
+    (KnownName(b"a", 1), KnownName(b"b", None)),
+)
+SEEN = VerifiedDirectory(found=True, complete=True)
 LIST = ListDir((), b"b", 2)
 
 GOOD: list[tuple[AnyRequest, AnyReply]] = [
@@ -58,6 +67,7 @@ GOOD: list[tuple[AnyRequest, AnyReply]] = [
     (CopyRange(1, 0, 2, 0, 5), Copied(5, METADATA)),
     (SeekData(1, 9, 3), Position(9)),
     (GetManyMetadata(((b"a",), (b"b",))), ManyMetadata((METADATA, None))),
+    (VERIFY, VerifiedMetadata((SEEN, SEEN), (ChangedName(1, None),), (AppearedName(1, b"n", METADATA),))),
     (ReadSymlink((b"l",)), SymlinkTarget(b"../../etc/passwd")),
     (ListXattrs((b"a",)), XattrNames((b"user.a",))),
 ]
@@ -77,6 +87,11 @@ BAD: list[tuple[AnyRequest, AnyReply, str]] = [
     (CopyRange(1, 0, 2, 0, 5), Copied(6, METADATA), "more than the 5"),
     (SeekData(1, 9, 3), Position(8), "before"),
     (GetManyMetadata(((b"a",),)), ManyMetadata(()), "0 items for 1"),
+    (VERIFY, VerifiedMetadata((SEEN,)), "1 directories where 2"),
+    (VERIFY, VerifiedMetadata((SEEN, SEEN), (ChangedName(2, None),)), "not asked about"),
+    (VERIFY, VerifiedMetadata((SEEN, SEEN), (), (AppearedName(2, b"n", METADATA),)), "not tell of all"),
+    (VERIFY, VerifiedMetadata((SEEN, VerifiedDirectory(True)), (), (AppearedName(1, b"n", METADATA),)), "not tell"),
+    (VERIFY, VerifiedMetadata((SEEN, SEEN), (), (AppearedName(1, b"..", METADATA),)), "no file"),
     (ReadSymlink((b"l",)), SymlinkTarget(b"a\0b"), "NUL"),
     (ListXattrs((b"a",)), XattrNames((b"user.\0",)), "NUL"),
 ]

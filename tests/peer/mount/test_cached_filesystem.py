@@ -127,7 +127,7 @@ def test_what_is_suspect_is_verified_together(laptop):
     laptop.follow()
     laptop.asks()
     laptop.files.stat(b"a"), laptop.files.stat(b"b")
-    assert laptop.asks() == ["GetManyMetadata"]
+    assert laptop.asks() == ["VerifyMetadata"]
 
 
 def test_when_the_feed_is_silent_everything_is_asked(laptop):

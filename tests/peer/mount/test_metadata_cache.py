@@ -7,8 +7,10 @@ import tracemalloc
 import msgspec
 import pytest
 
-from peer.mount.metadata_cache import BACKSTOP, Known, MetadataCache
+from peer.mount.metadata_cache import Known, MetadataCache
+from peer.mount.metadata_facts import BACKSTOP
 from peer.mount.metadata_node import UNKNOWN, pack, unpack
+from peer.mount.metadata_suspects import unverified
 from schema.attributes import FileMetadata
 from schema.changes import Changed, Renamed, Swept
 from tests.peer.mount.samples import FILE
@@ -133,9 +135,9 @@ def test_what_was_swept_and_what_is_from_before_is_suspect(cache):
     assert not known(cache, AX).suspect
     cache.doubt_everything()
     assert known(cache, AX) == Known(file(2), suspect=True)
-    assert cache.suspects_in(A, 0.0, 10) == [AX]
+    assert [name for name, _ in unverified(cache, A, 0.0, range(10)).names] == [b"x"]
     cache.keep(AX, file(2), 0, 0.0)
-    assert cache.suspects_in(A, 0.0, 10) == []
+    assert unverified(cache, A, 0.0, range(10)).names == []
 
 
 def test_what_we_changed_is_not_refreshed_by_what_the_feed_says_of_before(cache):

@@ -15,7 +15,7 @@ from peer.errors import OperationFailed
 from peer.filesystem import perform
 from schema.attributes import FileMetadata
 from schema.changes import Change, ChangeBatch, Changed, Moment, Renamed, Swept
-from schema.replies import AnyReply, Changes, Following
+from schema.replies import AnyReply, Changes, Following, VerifiedMetadata
 from schema.requests import AnyRequest, Caller, FetchChanges, FollowChanges, GetMetadata, GetXattr, RenamePath
 from tests.conformance.memory_filesystem import memory_filesystem
 
@@ -72,6 +72,9 @@ class Remote:
         if changed:
             rename = request if isinstance(request, RenamePath) else None
             self._tell(changed, rename if rename and not rename.flags else None, swept=rename)
+        if isinstance(reply, VerifiedMetadata):
+            directories = tuple(msgspec.structs.replace(each, covered=each.found) for each in reply.directories)
+            reply = msgspec.structs.replace(reply, directories=directories)
         return msgspec.structs.replace(reply, as_of=as_of), self.now, changed
 
     def write(self, request: AnyRequest) -> None:

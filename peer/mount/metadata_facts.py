@@ -1,0 +1,111 @@
+"""Whether what a node of the metadata cache says may be believed, and how it is learnt. Pure.
+
+The one rule: a fact is learnt with the number that it is as of, in one place, which also makes suspect what it
+contradicts: another name of the same file, and what was below another directory.
+
+A fact that the feed covers carries the number that it is as of. A fact that no feed covers (`UNKNOWN`), and that of a
+file with more than one name, lives for `ttl` seconds; everything else for `BACKSTOP` seconds, since inotify(7) does
+not tell of all that can happen.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from peer.mount.metadata_node import NEVER, UNKNOWN, Details, Node, is_linked, is_single, same_file
+from peer.mount.metadata_tree import Path, Tree, subtree
+
+BACKSTOP: Final = 3600.0
+"""Seconds after which even what a feed covers is verified."""
+
+
+class Facts:
+    """The nodes of a cache of at most `entries` names; `generation` tells what was learnt since the feed is followed.
+
+    `now` is a monotonic time; `trusted` is whether the feed is trusted at that time.
+    """
+
+    def __init__(self, *, ttl: float, entries: int) -> None:
+        self.ttl = ttl
+        self.tree = Tree(entries)
+        self.generation = NEVER + 1
+        self.linked_until = 0.0
+        """Facts of files with several names that end by then were learnt before one of those changed."""
+
+    def doubt_node(self, node: Node, as_of: int) -> None:
+        """The file was changed, and the feed had reached `as_of` before."""
+        node.as_of = max(as_of, self.as_of_node(node))
+        node.generation = NEVER if node.as_of == UNKNOWN else -self.generation
+        if node.details is not None:
+            node.details.changed()
+
+    def learn_node(self, node: Node, packed: bytes, as_of: int, now: float) -> None:
+        """The file is what `packed` says."""
+        before = node.packed
+        if before is not None and not same_file(before, packed):
+            self.prune_node(node, as_of)
+        self.tree.unlist(node)
+        linked = is_linked(packed)
+        lifetime = self.ttl if linked or as_of == UNKNOWN else BACKSTOP
+        node.learn(packed, as_of, self.generation, now + lifetime)
+        if linked:
+            # Changes may be told of under this name only, from now on.
+            other = self.tree.unlist_file(packed)
+            if other is not None:
+                other.generation = NEVER
+        elif is_single(packed):
+            other = self.tree.file(packed)
+            if other is not None and other is not node:
+                self.doubt_node(other, UNKNOWN)  # it cannot have both names
+            self.tree.enlist(node)
+
+    def prune_node(self, node: Node, number: int) -> None:
+        """What was below `node` is gone; what is known of a later one of that name stays."""
+        for each in subtree(node):
+            if each is not node and self.as_of_node(each) <= number:
+                self.tree.unlist(each)
+                each.forget()
+
+    def is_sure(self, node: Node, now: float, *, trusted: bool) -> bool:
+        """Whether the attributes may be shown."""
+        return (
+            node.generation == self.generation
+            and node.until > now
+            and (trusted or node.as_of == UNKNOWN)
+            and not (node.until <= self.linked_until and node.packed is not None and is_linked(node.packed))
+        )
+
+    def sure_at(self, path: Path, now: float, *, trusted: bool) -> Node | None:
+        """The node of a file that is there for sure."""
+        node = self.tree.find(path)
+        return node if node is not None and node.packed and self.is_sure(node, now, trusted=trusted) else None
+
+    def complete(self, node: Node, now: float, *, trusted: bool) -> bool:
+        """Whether the names that are known in a directory are all, for sure."""
+        details = node.details
+        return (
+            details is not None
+            and self.lists(details)
+            and details.names_until > now
+            and (trusted or details.names_as_of == UNKNOWN)
+        )
+
+    def lists(self, details: Details) -> bool:
+        """Whether a complete listing is of now, not of before the feed was lost."""
+        return details.complete and details.names_generation == self.generation
+
+    def lists_before(self, node: Node, number: int) -> bool:
+        """Whether `node` has a complete listing that does not know change `number` yet."""
+        details = node.details
+        return details is not None and self.lists(details) and details.names_as_of < number
+
+    def older(self, path: Path, as_of: int) -> Node | None:
+        """The node whose details may be learnt: they must be no older than its attributes, with which they go."""
+        node = self.tree.find(path)
+        if node is None or not node.packed or node.generation != self.generation or node.as_of > as_of:
+            return None
+        return node
+
+    def as_of_node(self, node: Node) -> int:
+        """The number as of which the attributes are known, in this generation."""
+        return node.as_of if node.packed is not None and abs(node.generation) == self.generation else UNKNOWN
