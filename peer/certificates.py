@@ -6,6 +6,7 @@ one is refused with both fingerprints, never learned.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from dataclasses import dataclass, field
@@ -39,6 +40,13 @@ class OwnKeys:
     certificate: Certificate
     transport_secret: bytes = field(repr=False)
     identity_secret: bytes = field(repr=False)
+
+    def secret_for(self, purpose: bytes) -> bytes:
+        """A secret of `KEY_SIZE` bytes for something else: it tells nothing of ours, nor of that for another purpose.
+
+        Keyed BLAKE2b (RFC 7693) with `purpose`, 16 bytes at most, in its personalisation.
+        """
+        return hashlib.blake2b(key=self.identity_secret, person=purpose, digest_size=KEY_SIZE).digest()
 
 
 def generate(peer: PeerId, *, broker: bool = False) -> Secrets:

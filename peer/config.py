@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
+import platformdirs
 
 from schema.identity import IdentityError, PeerId, peer_id
 from schema.limits import MAX_LANES
@@ -122,11 +123,20 @@ class ClientTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CacheTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``[cache]``: reserved for the disk cache, which is not there yet; the keys are checked and nothing else."""
+    """``[cache]``: what is kept of remote files on this machine's disk."""
 
     directory: Path | None = None
-    max_size_gb: Annotated[float, msgspec.Meta(gt=0, le=1_000_000)] = 10.0
+    """Several mounts may share it. By default it is below the user's cache directory."""
+    max_size_gb: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 10.0
+    """Of file contents, in 10^9 bytes; 0 keeps none."""
+    open: Literal["feed", "ask"] = "feed"
+    """``feed``: a file that nobody changes is opened here while the feed vouches for it. ``ask``: all opens ask."""
     ttl_seconds: _CacheSeconds = 60.0
+
+    @property
+    def place(self) -> Path:
+        """The directory to use."""
+        return self.directory or Path(platformdirs.user_cache_dir("remotefs"))
 
 
 class MountTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

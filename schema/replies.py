@@ -9,7 +9,7 @@ from typing import Annotated
 
 import msgspec
 
-from schema.attributes import FileMetadata, VolumeStatistics
+from schema.attributes import FileMetadata, FileVersion, VolumeStatistics
 from schema.changes import FEED_KEY_SIZE, ChangeBatch, Moment
 from schema.known_names import AppearedName, ChangedName, VerifiedDirectory
 from schema.limits import MAX_PAGE_ENTRIES, MAX_TOPIC, MAX_XATTR_VALUE, MIN_TOPIC
@@ -81,19 +81,26 @@ class OpenedFile(ReplyBody, frozen=True, tag=5):
     """A handle, never 0, good until it is closed or the agent restarts; `data` as `OpenFile.first_bytes` asked.
 
     `generation` tells a file from a later one that got the same inode number (FS_IOC_GETVERSION of ioctl_iflags(2)); 0
-    where the file system does not say.
+    where the file system does not say. `now_ns` is the agent's clock before it looked at the attributes, in
+    nanoseconds since the epoch: by it their times are old or recent.
     """
 
     handle: Annotated[int, msgspec.Meta(ge=1)]
     metadata: FileMetadata
     generation: U64 = 0
     data: memoryview = memoryview(b"")
+    now_ns: int = 0
 
 
 class FileData(ReplyBody, frozen=True, tag=6):
-    """Bytes of a file."""
+    """Bytes of a file.
+
+    With `version` they are proven to be of its content, which is final: whatever is written later has another version.
+    None while that is not sure, for a file that was changed a moment before it was read, or while it was.
+    """
 
     data: memoryview
+    version: FileVersion | None = None
 
 
 class Written(ReplyBody, frozen=True, tag=7):

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -246,9 +247,11 @@ class FileOperations:
 
     def read_file(self, request: requests.ReadFile, asker: Asker) -> FileData:
         with self._open_files.use(asker.client, request.handle) as file:
+            began = time.time_ns()
             data = file_data.read(file.descriptor, request.offset, request.size)
+            version = file_attributes.settled_version(file.descriptor, began)
             self._open_files.account(file, read=len(data))
-        return FileData(memoryview(data))
+        return FileData(memoryview(data), version)
 
     def write_file(self, request: requests.WriteFile, asker: Asker) -> Written:
         with self._open_files.use(asker.client, request.handle) as file:
@@ -353,8 +356,8 @@ class FileOperations:
         try:
             data = file_data.read(descriptor, 0, first_bytes) if first_bytes and file.readable else b""
             file.read = len(data)
-            generation = file_attributes.generation(descriptor)
-            return OpenedFile(file.handle, file_attributes.metadata(descriptor), generation, memoryview(data))
+            generation, now = file_attributes.generation(descriptor), time.time_ns()
+            return OpenedFile(file.handle, file_attributes.metadata(descriptor), generation, memoryview(data), now)
         except BaseException:
             self._open_files.close(file.client, file.handle)  # the client will never learn of the handle
             raise

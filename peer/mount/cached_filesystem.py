@@ -1,7 +1,8 @@
 """A file system that answers from what is known, while that is known to be true, and asks otherwise.
 
-The one rule: open_file always asks, whatever is cached, so that what was closed anywhere before is seen here after, and
-so does all that concerns a locked file; every change forgets, before it returns, whatever its answer does not tell.
+The one rule: open_file asks, so that what was closed anywhere before is seen here after, but for what `local_opens`
+lets be opened here; so does all that concerns a locked file; every change forgets, before it returns, whatever its
+answer does not tell.
 
 Rights are not looked at: the kernel checks them where users of a mount differ in what they may do. What can depend on
 the caller besides (`check_access`, and extended attributes unless `xattrs`) is asked each time.
@@ -10,20 +11,21 @@ the caller besides (`check_access`, and extended attributes unless `xattrs`) is 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from peer.errors import OperationFailed
 from peer.filesystem import Decorator, FileSystem
 from peer.mount.bulk_verification import BulkVerification, Question
 from peer.mount.cached_handles import CachedHandles
 from peer.mount.coherent_cache import Asked, CoherentCache, Effects
-from peer.mount.listing_pages import ListingPages
-from schema.attributes import FileMetadata, FileVersion
+from peer.mount.content_reads import ContentReads
+from peer.mount.listing_pages import ListingPages, page_of
+from peer.mount.local_opens import LocalOpens
+from peer.mount.stored_contents import Contents
+from schema.attributes import FileMetadata
 from schema.replies import (
     Copied,
-    DirectoryEntry,
     DirectoryPage,
     Done,
     FileData,
@@ -71,16 +73,6 @@ _ABSENT: Final = "ENOENT"
 _NO_DATA: Final = "ENODATA"
 
 
-class Blocks(Protocol):
-    """Contents of file versions, kept on this side."""
-
-    def read(self, volume: int, version: FileVersion, offset: int, size: int) -> memoryview | None:
-        """All of these bytes, fewer only at the end of the file; None when some are missing."""
-
-    def write(self, volume: int, version: FileVersion, offset: int, data: memoryview) -> None:
-        """Keep what can be kept of these bytes."""
-
-
 class CachedFileSystem(Decorator):
     """The caching `FileSystem` around another one. `changing(path)` hears before and after of all that we change."""
 
@@ -89,18 +81,20 @@ class CachedFileSystem(Decorator):
         inner: FileSystem,
         known: CoherentCache,
         *,
-        blocks: Blocks | None = None,
+        contents: Contents | None = None,
+        local_opens: bool = False,
         xattrs: bool = True,
         changing: Callable[[Path], None] = lambda _: None,
     ) -> None:
-        super().__init__(inner)
+        self._handles: Final = CachedHandles()
+        self._opens = LocalOpens(inner, known, self._handles, contents) if contents and local_opens else None
+        super().__init__(inner if self._opens is None else self._opens.filesystem)
+        self._reads: Final = None if contents is None else ContentReads(self.inner, contents)
         self._changing: Final = changing
         self._known: Final = known
-        self._blocks: Final = blocks
         self._xattrs: Final = xattrs
         self._verification: Final = BulkVerification(known, os.urandom)
         self._pages: Final = ListingPages()
-        self._handles: Final = CachedHandles()
 
     # --- looking
 
@@ -134,7 +128,7 @@ class CachedFileSystem(Decorator):
             self._ask_about(self._verification.about_names(request.path), caller)
             known = self._known.listing(request.path)
         if known is not None:
-            return _page(known, request)
+            return page_of(known, request)
         asked = self._known.asking()
         page = self.inner.list_dir(request, caller)
         whole = self._pages.add(request, page, asked)
@@ -187,13 +181,18 @@ class CachedFileSystem(Decorator):
 
     def open_file(self, request: OpenFile, caller: Caller) -> OpenedFile:
         """See `FileSystem`."""
-        if request.flags & os.O_TRUNC:
+        here = None if self._opens is None else self._opens.open(request, caller)
+        if here is not None:
+            opened = here
+        elif request.flags & os.O_TRUNC:
             effects = Effects(doubted=(request.path,), linked=True)
             opened = self._change(lambda: self.inner.open_file(request, caller), effects, _fact_at(request.path))
         else:
             asked = self._known.asking()
             opened = self.inner.open_file(request, caller)
             self._known.learn(request.path, opened.metadata, opened.as_of, asked)
+            if self._opens is not None:
+                self._opens.opened(request, opened)
         return self._opened(request.path, opened)
 
     def create_file(self, request: CreateFile, caller: Caller) -> OpenedFile:
@@ -204,16 +203,10 @@ class CachedFileSystem(Decorator):
 
     def read_file(self, request: ReadFile, caller: Caller) -> FileData:
         """See `FileSystem`."""
-        if self._blocks is None or (before := self._of_handle(request.handle)) is None:
+        if self._reads is None:
             return self.inner.read_file(request, caller)
-        data = self._blocks.read(before.volume, before.version, request.offset, request.size)
-        if data is not None:
-            return FileData(data)
-        answer = self.inner.read_file(request, caller)
-        after = self._of_handle(request.handle)
-        if after is not None and after.version == before.version:
-            self._blocks.write(after.volume, after.version, request.offset, answer.data)
-        return answer
+        known = self._of_handle(request.handle)
+        return self._reads.read(request, caller, self._handles.file(request.handle), known)
 
     def write_file(self, request: WriteFile, caller: Caller) -> Written:
         """See `FileSystem`."""
@@ -275,6 +268,7 @@ class CachedFileSystem(Decorator):
 
     def delete_file(self, request: DeleteFile, caller: Caller) -> Done:
         """See `FileSystem`."""
+        self._to_be_moved(request.path)
         answer = self._remove(request.path, lambda: self.inner.delete_file(request, caller))
         self._handles.removed(request.path)
         return answer
@@ -282,6 +276,7 @@ class CachedFileSystem(Decorator):
     def rename_path(self, request: RenamePath, caller: Caller) -> Done:
         """See `FileSystem`."""
         names = (request.source, request.destination)
+        self._to_be_moved(*names)
         effects = Effects(gone=names, doubted=tuple(path[:-1] for path in names), linked=True)
         answer = self._change(lambda: self.inner.rename_path(request, caller), effects)
         self._handles.renamed(*names, exchanged=bool(request.flags & _EXCHANGE))
@@ -318,7 +313,14 @@ class CachedFileSystem(Decorator):
         known = self._known.metadata(path) if path is not None and not self._handles.is_locked(path) else None
         if known is None or known.suspect or known.metadata is None:
             return None
-        return known.metadata if self._handles.is_file(handle, known.metadata) else None
+        if not self._handles.is_file(handle, known.metadata):
+            return None
+        sure = self._opens is None or self._opens.stands_for(handle, known.metadata)
+        return known.metadata if sure else None
+
+    def _to_be_moved(self, *paths: Path) -> None:
+        if self._opens is not None:
+            self._opens.to_be_moved(paths)
 
     def _opened(self, path: Path, opened: OpenedFile) -> OpenedFile:
         self._handles.opened(opened.handle, path, opened.metadata)
@@ -369,16 +371,6 @@ def _present(path: Path, metadata: FileMetadata | None) -> FileMetadata:
     if metadata is None:
         raise OperationFailed(_ABSENT, f"there is no {path[-1]!r}" if path else "")
     return metadata
-
-
-def _page(known: list[tuple[bytes, FileMetadata]], request: ListDir) -> DirectoryPage:
-    """The page of a listing that `request` asks for."""
-    after = [entry for entry in known if entry[0] > request.after]
-    entries = tuple(
-        DirectoryEntry(name, metadata.inode, stat.S_IFMT(metadata.mode), metadata if request.metadata else None)
-        for name, metadata in after[: request.limit]
-    )
-    return DirectoryPage(entries, complete=len(after) <= request.limit)
 
 
 def _made(path: Path) -> Effects:

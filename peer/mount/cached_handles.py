@@ -56,6 +56,14 @@ class CachedHandles:
         """Whether `path` is open with a lock."""
         return bool(self._locked) and not self._locked.isdisjoint(self._paths.at(path))
 
+    def at(self, path: RelativePath) -> frozenset[int]:
+        """The handles whose file is at `path`."""
+        return self._paths.at(path)
+
+    def file(self, handle: int) -> tuple[int, int] | None:
+        """The volume and inode number that `handle` stands for."""
+        return self._files.get(handle)
+
     def is_file(self, handle: int, metadata: FileMetadata) -> bool:
         """Whether `metadata` is of the file that `handle` stands for."""
         return self._files.get(handle) == (metadata.volume, metadata.inode)

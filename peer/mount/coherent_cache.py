@@ -36,6 +36,22 @@ class Applied(NamedTuple):
     news: bool
 
 
+class Standing(NamedTuple):
+    """How things are with one path: what is known of it, and on whose word.
+
+    `sure`: it may be answered; `covered`: the feed tells of its changes; `listed`: all names in this directory are
+    known. `heard_at` is when the feed was heard last, None for never.
+    """
+
+    metadata: FileMetadata | None
+    sure: bool
+    covered: bool
+    listed: bool
+    trusted: bool
+    moment: Moment
+    heard_at: float | None
+
+
 class Effects(NamedTuple):
     """What one of our own changes did: `facts` are what it was answered with, `doubted` what else it touched.
 
@@ -139,6 +155,31 @@ class CoherentCache:
         with self._lock:
             now, trusted = self._now()
             return self._cache.metadata(path, now, trusted=trusted)
+
+    def covered(self, path: Path) -> FileMetadata | None:
+        """The attributes of `path` where the feed tells of every change of them, and is trusted."""
+        with self._lock:
+            now, trusted = self._now()
+            known = self._cache.metadata(path, now, trusted=trusted) if trusted else None
+            if known is None or known.suspect or self._cache.as_of(path) == UNKNOWN:
+                return None
+            return known.metadata
+
+    def standing(self, path: Path) -> Standing:
+        """How things are with `path`, for who wants to be told."""
+        with self._lock:
+            now, trusted = self._now()
+            known = self._cache.metadata(path, now, trusted=trusted)
+            moment = self._coherence.moment
+            return Standing(
+                metadata=known.metadata if known is not None else None,
+                sure=known is not None and not known.suspect,
+                covered=self._cache.as_of(path) != UNKNOWN,
+                listed=self._cache.listing(path, now, trusted=trusted) is not None,
+                trusted=trusted,
+                moment=moment,
+                heard_at=self._coherence.heard_at if moment.epoch else None,
+            )
 
     def listing(self, path: Path) -> list[tuple[bytes, FileMetadata]] | None:
         """All names in a directory."""

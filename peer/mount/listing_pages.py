@@ -6,6 +6,7 @@ its first page, for names that came or went meanwhile may be missing from it or 
 
 from __future__ import annotations
 
+import stat
 import threading
 from collections import OrderedDict
 from typing import Final, NamedTuple
@@ -13,7 +14,7 @@ from typing import Final, NamedTuple
 from peer.mount.coherent_cache import Asked
 from schema.attributes import FileMetadata
 from schema.changes import Moment
-from schema.replies import DirectoryPage
+from schema.replies import DirectoryEntry, DirectoryPage
 from schema.requests import ListDir
 
 Path = tuple[bytes, ...]
@@ -60,3 +61,13 @@ class ListingPages:
                 if len(self._readings) > _READINGS:
                     self._readings.popitem(last=False)
             return None
+
+
+def page_of(known: Entries, request: ListDir) -> DirectoryPage:
+    """The page of a listing that `request` asks for."""
+    after = [entry for entry in known if entry[0] > request.after]
+    entries = tuple(
+        DirectoryEntry(name, metadata.inode, stat.S_IFMT(metadata.mode), metadata if request.metadata else None)
+        for name, metadata in after[: request.limit]
+    )
+    return DirectoryPage(entries, complete=len(after) <= request.limit)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 
 from peer.certificates import read_own_keys, read_relay_key
@@ -22,6 +23,7 @@ from peer.mount.coherence import Coherence
 from peer.mount.coherent_cache import CoherentCache
 from peer.mount.durable_handles import DurableHandles
 from peer.mount.feed_follower import FeedFollower
+from peer.mount.freshness import Clocks, ToldFreshness
 from peer.mount.fuse_binding import Session
 from peer.mount.kernel_cache import KernelCache
 from peer.mount.kernel_news import KernelNews
@@ -29,6 +31,7 @@ from peer.mount.metadata_cache import MetadataCache
 from peer.mount.mounting import MountOptions, mount
 from peer.mount.reached import Reached
 from peer.mount.remote_filesystem import RemoteFileSystem
+from peer.mount.stored_contents import open_contents
 from peer.pinned_peers import PinnedPeers
 from schema.paths import display
 from schema.requests import Caller
@@ -65,7 +68,17 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
         news = KernelNews(clock)
         # Who may see what an agent that preserves identities says of extended attributes, only it knows.
         shared = settings.mount.identity == "map"
-        filesystem = CachedFileSystem(DurableHandles(agent), known, xattrs=shared, changing=news.own)
+        contents = open_contents(settings.cache, keys, agent_key)
+        if contents is not None:
+            stack.callback(contents.close)
+        filesystem = CachedFileSystem(
+            DurableHandles(agent),
+            known,
+            contents=contents,
+            local_opens=settings.cache.open == "feed",
+            xattrs=shared,
+            changing=news.own,
+        )
         follower = FeedFollower(
             agent,
             known,
@@ -95,7 +108,8 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
             entry_timeout=settings.mount.attribute_seconds,
         )
         try:
-            mount(filesystem, str(local), options, session=session, ready=ready)
+            told = ToldFreshness(filesystem, known, contents, lambda: Clocks(clock(), time.time()))
+            mount(told, str(local), options, session=session, ready=ready)
         except OperationFailed as failure:
             raise LinkError(_explained(remote, settings, failure, requester.trouble)) from failure
 

@@ -170,7 +170,10 @@ id = "{LAPTOP}"
 relay_url = "tcp://127.0.0.1:{plan.port}"
 agent = "{SERVER}"
 mount_points = [{{ remote_path = {_text(plan.export)}, local_path = {_text(plan.mount)} }}]
-{_security(layout, LAPTOP)}"""
+{_security(layout, LAPTOP)}
+[cache]
+directory = {_text(layout.home / "cache")}
+"""
     return broker, agent, client
 
 

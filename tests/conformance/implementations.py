@@ -20,19 +20,24 @@ import pytest
 from peer.agent.access_policy import AccessRules
 from peer.agent.dispatcher import Dispatcher
 from peer.filesystem import FileSystem
+from peer.mount.block_store.store import BlockStore
 from peer.mount.cached_filesystem import CachedFileSystem
 from peer.mount.coherence import Coherence
 from peer.mount.coherent_cache import CoherentCache
 from peer.mount.durable_handles import DurableHandles
 from peer.mount.metadata_cache import MetadataCache
+from peer.mount.stored_contents import StoredContents
+from schema.attributes import FileVersion
 from schema.envelope import Address
-from schema.identity import peer_id
+from schema.identity import KEY_SIZE, peer_id
 from tests.conformance import libc
 from tests.conformance.memory_filesystem import memory_filesystem
 from tests.conformance.posix_filesystem import posix_filesystem
 
 ELSEWHERE: Final = "REMOTEFS_CONFORMANCE_DIRECTORY"
 """Names a directory, of whatever file system, on which the suite then runs as well, as `elsewhere`."""
+
+_PATIENCE: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,25 @@ def _cached(filesystem: FileSystem) -> FileSystem:
     return CachedFileSystem(filesystem, CoherentCache(Coherence(grace=0.0), MetadataCache(ttl=3600.0), time.monotonic))
 
 
+class _AtOnce(StoredContents):
+    """What is kept is on disk before the next operation."""
+
+    def keep(self, volume: int, version: FileVersion, offset: int, data: memoryview) -> None:
+        super().keep(volume, version, offset, data)
+        assert self.written(_PATIENCE)
+
+
+@contextmanager
+def _stored(directory: Path) -> Iterator[Subject]:
+    """A cached file system with contents on disk. In memory, each change makes a new version, however fast."""
+    contents = _AtOnce(BlockStore(directory, b"s" * KEY_SIZE, b"agent", 2**30))
+    known = CoherentCache(Coherence(grace=0.0), MetadataCache(ttl=3600.0), time.monotonic)
+    try:
+        yield Subject(CachedFileSystem(memory_filesystem(), known, contents=contents, local_opens=True))
+    finally:
+        contents.close()
+
+
 def components(directory: Path) -> tuple[bytes, ...]:
     """An absolute path as requests carry it."""
     return tuple(os.fsencode(part) for part in directory.parts[1:])
@@ -129,6 +153,7 @@ IMPLEMENTATIONS: Final[Mapping[str, Implementation]] = {
     "local": Implementation(lambda _: _local()),
     "durable": Implementation(lambda _: _local(DurableHandles)),
     "cached": Implementation(lambda _: _local(_cached)),
+    "stored": Implementation(lambda _: _stored, sequences=60),
     "remote": Implementation(lambda fixtures: fixtures.getfixturevalue("installation").remote, sequences=20),
     "mounted": Implementation(lambda fixtures: fixtures.getfixturevalue("installation").mounted, sequences=10),
     **({"elsewhere": Implementation(lambda _: _elsewhere, sequences=20)} if ELSEWHERE in os.environ else {}),

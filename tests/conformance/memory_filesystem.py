@@ -58,7 +58,10 @@ R = TypeVar("R")
 
 
 def memory_filesystem(clock: Callable[[], int] | None = None) -> FileSystem:
-    """An empty file system. `clock` gives nanoseconds since the epoch; without it, each look at it is 1 ns later."""
+    """An empty file system. `clock` gives nanoseconds since the epoch; without it, each look at it is 1 ns later.
+
+    Inode numbers are not used twice, so every file is of generation 1; with a clock that stands still, versions lie.
+    """
     return _OneAtATime(_MemoryOperations(clock or itertools.count(_FIRST_INSTANT).__next__))
 
 
@@ -83,7 +86,7 @@ class _MemoryOperations(MemoryNames):
         handle = next(self._handles)
         file = self.files[handle] = OpenedInode(inode, flags)
         data = inode.content.read(0, first_bytes) if file.readable else b""
-        return OpenedFile(handle, inode.metadata(), data=memoryview(data))
+        return OpenedFile(handle, inode.metadata(), generation=1, data=memoryview(data))
 
     def open_file(self, request: OpenFile, caller: Caller) -> OpenedFile:
         return self._opened(self.volume.resolve(request.path), request.path, request.flags, request.first_bytes)
@@ -99,7 +102,7 @@ class _MemoryOperations(MemoryNames):
 
     def read_file(self, request: ReadFile, caller: Caller) -> FileData:
         inode = self.open(request.handle, reading=True).inode
-        return FileData(memoryview(inode.content.read(request.offset, request.size)))
+        return FileData(memoryview(inode.content.read(request.offset, request.size)), inode.metadata().version)
 
     def write_file(self, request: WriteFile, caller: Caller) -> Written:
         file = self.open(request.handle, writing=True)

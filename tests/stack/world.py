@@ -136,7 +136,9 @@ class Stack:
             },
         )
 
-    def write_client(self, name: str, *, timeouts: Table | None = None, **mount: object) -> None:
+    def write_client(
+        self, name: str, *, timeouts: Table | None = None, cache: Table | None = None, **mount: object
+    ) -> None:
         self._write(
             name,
             {
@@ -147,6 +149,7 @@ class Stack:
                     "allow_other": self.preserves,
                     **mount,
                 },
+                "cache": {"directory": str(self.home / f"{name}-cache"), **(cache or {})},
                 "timeouts": timeouts or {},
             },
         )

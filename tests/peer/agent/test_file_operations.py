@@ -15,7 +15,7 @@ import pytest
 
 from peer.agent import file_attributes, file_data, system_calls
 from peer.agent.access_policy import AccessRules
-from schema.requests import Caller, CopyRange, OpenFile, SyncFile, WriteFile
+from schema.requests import Caller, CopyRange, OpenFile, ReadFile, SyncFile, WriteFile
 from tests.conformance.driver import Files, refused
 from tests.peer.agent.conftest import LAPTOP, ME, PHONE, components, needs_root, open_descriptors
 
@@ -227,6 +227,20 @@ def test_a_file_whose_first_bytes_cannot_be_read_is_not_left_open(dispatcher, fi
         files.first_bytes(b"f", 4)
     assert open_descriptors() == before
     assert not dispatcher._operations.clients()
+
+
+def test_what_is_read_names_its_version_once_that_can_be_of_nothing_else(files, export, monkeypatch):
+    path = export / "a"
+    path.write_bytes(b"text")
+    handle = files.open(b"a", os.O_RDONLY)
+    read = ReadFile(handle, 0, 9)
+    assert files.filesystem.read_file(read, ME).version is None
+    later = path.stat().st_ctime_ns + file_attributes.SETTLED_NS
+    monkeypatch.setattr(time, "time_ns", lambda: later - 1)
+    assert files.filesystem.read_file(read, ME).version is None
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    assert files.filesystem.read_file(read, ME).version == files.stat(b"a").version
+    assert files.filesystem.open_file(OpenFile(files.at(b"a"), os.O_RDONLY), ME).now_ns == later
 
 
 def test_a_generation_that_nobody_knows_is_zero():

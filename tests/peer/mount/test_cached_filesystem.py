@@ -7,70 +7,10 @@ import os
 import pytest
 
 from peer.errors import OperationFailed
-from peer.filesystem import Decorator
-from peer.mount.cached_filesystem import CachedFileSystem
-from peer.mount.coherence import Coherence
-from peer.mount.coherent_cache import CoherentCache
-from peer.mount.metadata_cache import MetadataCache
-from schema.replies import Following
 from schema.requests import GetMetadata, ListDir, LockMode, ReadFile
-from tests.conformance.driver import Files, refused
-from tests.simulation.coherence.remote import NOBODY, Remote
-
-
-class Counting(Decorator):
-    """The model's agent, which says as of when; and what it was asked."""
-
-    def __init__(self, remote):
-        super().__init__(remote)
-        self.asked = []
-        self.broken = None
-
-    def _perform(self, request, caller, reply):
-        self.asked.append(type(request).__name__)
-        if self.broken is not None:
-            raise self.broken
-        return self.inner.ask(request)[0]
-
-
-class Blocks:
-    def __init__(self):
-        self.held = {}
-
-    def read(self, volume, version, offset, size):
-        return self.held.get((volume, version, offset, size))
-
-    def write(self, volume, version, offset, data):
-        self.held[volume, version, offset, len(data)] = data
-
-
-class Laptop:
-    """A client that follows the model's agent; the feed is delivered at once."""
-
-    def __init__(self):
-        self.now = 10.0
-        self.remote = Remote()
-        self.agent = Counting(self.remote)
-        self.known = CoherentCache(Coherence(grace=1.0), MetadataCache(ttl=5.0), lambda: self.now)
-        self.blocks = Blocks()
-        self.filesystem = CachedFileSystem(self.agent, self.known, blocks=self.blocks)
-        self.files = Files(self.filesystem, caller=NOBODY)
-        self.follow()
-
-    def follow(self):
-        epoch, number = self.remote.epoch, self.remote.number
-        self.known.follow(Following(b"t" * 16, b"k" * 32, epoch, number + 1, 2.0), self.now)
-
-    def hear(self):
-        while self.remote.unnoticed:
-            self.remote.notice()
-        for batch in self.remote.outbox:
-            self.known.take(batch, self.now)
-        self.remote.outbox.clear()
-
-    def asks(self):
-        asked, self.agent.asked = self.agent.asked, []
-        return asked
+from tests.conformance.driver import refused
+from tests.peer.mount.laptop import Laptop
+from tests.simulation.coherence.remote import NOBODY
 
 
 @pytest.fixture
@@ -164,7 +104,7 @@ def test_a_change_that_failed_leaves_nothing_believed(laptop):
     assert laptop.asks() != []
 
 
-def test_blocks_are_read_and_kept_only_for_a_version_that_is_sure(laptop):
+def test_contents_are_read_and_kept_only_for_a_version_that_is_sure(laptop):
     laptop.files.put(b"a", b"text")
     laptop.hear()
     handle = laptop.files.open(b"a", os.O_RDONLY)

@@ -15,7 +15,7 @@ from peer.errors import OperationFailed
 from peer.filesystem import perform
 from schema.attributes import FileMetadata
 from schema.changes import Change, ChangeBatch, Changed, Moment, Renamed, Swept
-from schema.replies import AnyReply, Changes, Following, VerifiedMetadata
+from schema.replies import AnyReply, Changes, Following, OpenedFile, VerifiedMetadata
 from schema.requests import AnyRequest, Caller, FetchChanges, FollowChanges, GetMetadata, GetXattr, RenamePath
 from tests.conformance.memory_filesystem import memory_filesystem
 
@@ -46,6 +46,8 @@ class Remote:
     def __init__(self) -> None:
         self._files = memory_filesystem()
         self.history: list[dict[Path, Value]] = [self._snapshot()]
+        self.age_ns = 10**12
+        """How long before it is opened a file was changed, by the agent's clock."""
         self.epoch = 1
         self.number = 0
         self.ring: list[Change] = []
@@ -69,6 +71,8 @@ class Remote:
             reply, changed = self._do(request)
         except OperationFailed as failure:
             raise OperationFailed(failure.code, failure.message, as_of) from failure
+        if isinstance(reply, OpenedFile):
+            reply = msgspec.structs.replace(reply, now_ns=reply.metadata.ctime_ns + self.age_ns)
         if changed:
             rename = request if isinstance(request, RenamePath) else None
             self._tell(changed, rename if rename and not rename.flags else None, swept=rename)
