@@ -58,11 +58,16 @@ Change = Changed | Renamed | Swept
 
 
 class ChangeBatch(msgspec.Struct, frozen=True, array_like=True):
-    """Changes `first`, `first` + 1, ... of `epoch`. An empty batch is the heartbeat: `first` is the next number."""
+    """Changes `first`, `first` + 1, ... of `epoch`. An empty batch is the heartbeat: `first` is the next number.
+
+    `sent` is when the agent sealed it, in seconds of a clock of its own that never jumps (as `Following.sent`): so a
+    relay that holds the feed back gains nothing.
+    """
 
     epoch: _Number
     first: _Number
     changes: Annotated[tuple[Change, ...], msgspec.Meta(max_length=MAX_BATCH)] = ()
+    sent: Annotated[float, msgspec.Meta(ge=0, lt=2**53)] = 0.0
 
 
 class ChangeBatchError(ValueError):

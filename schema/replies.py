@@ -162,7 +162,7 @@ class Following(ReplyBody, frozen=True, tag=15):
     """Where the change feed is: its topic, the key that its batches are sealed with, and how far it has come.
 
     `next_number` is the number that the next change of `epoch` will have. A batch, if only an empty one, comes every
-    `heartbeat` seconds at least.
+    `heartbeat` seconds at least. `sent` is the time of this answer by the clock of `ChangeBatch.sent`.
     """
 
     topic: Annotated[bytes, msgspec.Meta(min_length=MIN_TOPIC, max_length=MAX_TOPIC)]
@@ -170,6 +170,7 @@ class Following(ReplyBody, frozen=True, tag=15):
     epoch: U64
     next_number: U64
     heartbeat: Annotated[float, msgspec.Meta(gt=0, le=3600)]
+    sent: Annotated[float, msgspec.Meta(ge=0, lt=2**53)] = 0.0
 
 
 class Changes(ReplyBody, frozen=True, tag=16):

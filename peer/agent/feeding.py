@@ -18,6 +18,7 @@ from peer.agent.feeds import Feeds, KeyOf
 from peer.agent.watched_tree import Coverage
 from peer.agent.watcher import Watcher
 from peer.link.publisher import Publisher
+from peer.link.request_link import clock
 from schema.attributes import FileMetadata
 
 _NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
@@ -66,7 +67,9 @@ def watch_exports(
     def cover(path: Path) -> Coverage:
         return watcher.coverage(path)
 
-    feeds = Feeds(dispatcher.policy, look, cover, outlet, heartbeat=heartbeat, key_of=key_of, random=random)
+    feeds = Feeds(
+        dispatcher.policy, look, cover, outlet, heartbeat=heartbeat, key_of=key_of, random=random, clock=clock
+    )
     watcher = Watcher(roots, feeds, heartbeat=heartbeat)
     dispatcher.follow_feeds(CoherentAnswers(feeds, watcher, look))
     return watcher

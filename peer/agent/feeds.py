@@ -14,6 +14,8 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import msgspec
+
 from peer.agent.access_policy import AccessPolicy
 from peer.agent.change_feed import ChangeFeed, Cover, Look
 from peer.agent.change_listener import Marks, Path
@@ -60,9 +62,16 @@ class ScopedFeed:
     """The feed of those who may see what is at and below `roots`."""
 
     def __init__(
-        self, roots: tuple[Path, ...], look: Look, cover: Cover, outlet: Outlet, random: Callable[[int], bytes]
+        self,
+        roots: tuple[Path, ...],
+        look: Look,
+        cover: Cover,
+        outlet: Outlet,
+        random: Callable[[int], bytes],
+        clock: Callable[[], float],
     ) -> None:
         self._roots: Final = roots
+        self._clock: Final = clock
         self._outlet: Final = outlet
         self._random: Final = random
         self._withdrawn = False
@@ -76,7 +85,13 @@ class ScopedFeed:
         while True:
             seal, moment = self._seal, self.core.moment
             if moment.epoch == seal.epoch:
-                return Following(seal.topic, seal.key, moment.epoch, moment.number + 1, heartbeat)
+                sent = self._clock()
+                return Following(seal.topic, seal.key, moment.epoch, moment.number + 1, heartbeat, sent)
+
+    def since(self, epoch: int, first: int) -> ChangeBatch | None:
+        """See `ChangeFeed.since`."""
+        batch = self.core.since(epoch, first)
+        return None if batch is None else self._stamped(batch)
 
     def replace_seal(self) -> None:
         """Go on under another topic and key, in a new epoch."""
@@ -124,6 +139,9 @@ class ScopedFeed:
             if len(root) > len(path) and root[: len(path)] == path:
                 self.core.swept(root)
 
+    def _stamped(self, batch: ChangeBatch) -> ChangeBatch:
+        return msgspec.structs.replace(batch, sent=self._clock())
+
     def _new_seal(self, epoch: int) -> _Seal:
         topic, key = self._random(MAX_TOPIC), self._random(FEED_KEY_SIZE)
         return _Seal(topic, key, FeedSealer(key, topic), epoch)
@@ -131,7 +149,7 @@ class ScopedFeed:
     def _publish(self, batch: ChangeBatch) -> None:
         """Called by the core with its lock held, for the first time after `__init__`."""
         seal = self._seal
-        body = encode_batch(batch)
+        body = encode_batch(self._stamped(batch))
         self._outlet.publish(seal.topic, seal.sealer.seal(body))
         if batch.epoch == seal.epoch:
             return
@@ -157,8 +175,12 @@ class Feeds:
         heartbeat: float,
         key_of: KeyOf,
         random: Callable[[int], bytes],
+        clock: Callable[[], float],
     ) -> None:
-        """`heartbeat` in seconds; `look` and `cover` as in `ChangeFeed`; `random(n)` gives n bytes fit for keys."""
+        """`heartbeat` in seconds; `look` and `cover` as in `ChangeFeed`; `random(n)` gives n bytes fit for keys.
+
+        `clock` gives seconds, never jumps, and runs on while the machine sleeps.
+        """
         self._policy: Final = policy
         self._look: Final = look
         self._cover: Final = cover
@@ -166,6 +188,7 @@ class Feeds:
         self._heartbeat: Final = heartbeat
         self._key_of: Final = key_of
         self._random: Final = random
+        self._clock: Final = clock
         self._lock: Final = threading.Lock()
         self._by_scope: dict[tuple[Path, ...], ScopedFeed] = {}
 
@@ -180,7 +203,7 @@ class Feeds:
         with self._lock:
             feed = self._by_scope.get(scope)
             if feed is None:
-                feed = ScopedFeed(scope, self._look, self._cover, self._outlet, self._random)
+                feed = ScopedFeed(scope, self._look, self._cover, self._outlet, self._random, self._clock)
                 self._by_scope = {**self._by_scope, scope: feed}
             feed.followers[client] = key
         return feed.following(self._heartbeat)
@@ -188,7 +211,7 @@ class Feeds:
     def fetch(self, client: str, epoch: int, first: int) -> Changes:
         """A part of the feed that `client` follows. Raises `OperationFailed` (ESTALE) when it is not kept any more."""
         feed = self._of(client)
-        batch = None if feed is None else feed.core.since(epoch, first)
+        batch = None if feed is None else feed.since(epoch, first)
         if batch is None:
             raise OperationFailed("ESTALE", "these changes are not kept any more: follow the feed anew")
         return Changes(batch)

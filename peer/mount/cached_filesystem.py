@@ -342,7 +342,8 @@ class CachedFileSystem(Decorator):
             return self._change(change, Effects(linked=True))
 
         def told(reply: Written | Metadata | Copied) -> Effects:
-            return Effects(by_handle=(path, reply.metadata), linked=reply.metadata.links > 1)
+            # It may have had another name until just now, which is the only one that it has left.
+            return Effects(by_handle=(path, reply.metadata), linked=True)
 
         return self._change(change, Effects(doubted=(path,), linked=True), told)
 

@@ -1,7 +1,9 @@
 """What a client may believe of its cache: the change feed in order, its gaps, and answers that come late. Sans-IO.
 
 The one rule: a fact is kept only if no change of what it is about, numbered after the agent looked, is known; and an
-answer is given from the cache unchecked only while every change up to a moment ago is known to have been applied.
+answer is given from the cache unchecked only while every change up to a moment ago is known to have been applied. How
+long ago that moment is, the agent's own clock tells: each batch says when it was sent, so what a relay holds back is
+old when it comes.
 
     LOST --follow--> CURRENT --number missing--> GAP --fetched--> CURRENT
       ^                 |                         |
@@ -59,6 +61,7 @@ class Coherence:
         self._next = 1
         self._heartbeat = 0.0
         self._heard_at = 0.0
+        self._clock_gaps: tuple[float, float] | None = None
         self._gap_since = 0.0
         self._known = 0
         self._early: dict[int, Change] = {}
@@ -76,7 +79,7 @@ class Coherence:
 
     @property
     def heard_at(self) -> float:
-        """When the feed's latest number was heard last."""
+        """When the feed's latest number was true: no later than it was sent."""
         return self._heard_at
 
     def missing(self, now: float) -> Missing | None:
@@ -85,15 +88,20 @@ class Coherence:
             return None
         return Missing(self._epoch, self._next)
 
-    def follow(self, epoch: int, next_number: int, heartbeat: float, asked_at: float) -> None:
+    def follow(self, epoch: int, next_number: int, heartbeat: float, asked_at: float, sent: float) -> None:
         """The agent said, when asked at `asked_at`, where its feed is. What was cached before is suspect.
 
-        What it said may be old by now: within an epoch nothing goes back.
+        What it said may be old by now: within an epoch nothing goes back. `sent` is what the agent's clock showed.
         """
         if epoch == self._epoch:
             next_number = max(next_number, self._next)
+        else:
+            self._clock_gaps = None  # it may be another clock
+            self._known = 0
+        self.answered(sent, asked_at)
         self._state = State.CURRENT
-        self._epoch, self._next, self._known = epoch, next_number, next_number - 1
+        self._epoch, self._next = epoch, next_number
+        self._hear_of(next_number - 1, asked_at)
         self._heartbeat = heartbeat
         self._heard_at = asked_at
         self._early.clear()
@@ -104,13 +112,23 @@ class Coherence:
         self._state = State.LOST
         self._early.clear()
 
+    def answered(self, sent: float, asked_at: float) -> None:
+        """The agent's clock showed `sent` when it answered what was asked at `asked_at`.
+
+        So a batch that it sends at `sent` + t was sent at `asked_at` + t or later. The better of the last two answers
+        counts: one that took long says little, and one from long ago nothing of clocks that drift.
+        """
+        gap = asked_at - sent
+        self._clock_gaps = (gap, gap if self._clock_gaps is None else self._clock_gaps[0])
+
     def take(self, batch: ChangeBatch, heard_at: float) -> list[Numbered]:
         """A batch, live or fetched, in any order and any number of times: the changes to apply now, in order.
 
         `heard_at` is when a live batch arrived, and when a fetched one was asked for.
         """
-        if self._state is State.LOST:
+        if self._state is State.LOST or self._clock_gaps is None:
             return []
+        heard_at = min(heard_at, batch.sent + max(self._clock_gaps))
         if batch.epoch != self._epoch:
             self.lose()
             return []

@@ -84,13 +84,19 @@ class CoherentCache:
     def follow(self, following: Following, asked_at: float) -> None:
         """The agent told where its feed is; all that is known from before is suspect."""
         with self._lock:
-            self._cache.doubt_everything()
-            self._coherence.follow(following.epoch, following.next_number, following.heartbeat, asked_at)
+            self._cache.doubt_everything(same_numbers=following.epoch == self._coherence.moment.epoch)
+            self._coherence.follow(following.epoch, following.next_number, following.heartbeat, asked_at, following.sent)
 
     def lose(self) -> None:
         """What the agent said does not lead on: the feed is to be followed anew."""
         with self._lock:
             self._coherence.lose()
+
+    def fetched(self, batch: ChangeBatch, asked_at: float) -> list[Applied]:
+        """As `take`, for what the agent answered when it was asked at `asked_at`."""
+        with self._lock:
+            self._coherence.answered(batch.sent, asked_at)
+        return self.take(batch, asked_at)
 
     def take(self, batch: ChangeBatch, heard_at: float) -> list[Applied]:
         """A batch of the feed; gives the changes that have been applied by it, for whoever has copies."""

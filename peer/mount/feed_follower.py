@@ -28,7 +28,7 @@ Path = tuple[bytes, ...]
 LOOK_EVERY: Final = 0.05
 """Seconds between two looks at whether something is missing."""
 PROBE_AFTER: Final = 30.0
-"""Seconds after which the agent is asked how far its feed is, so that a relay cannot hold the feed back for long."""
+"""Seconds after which the agent is asked how far its feed is, and what its clock shows."""
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 10.0
 _STOP_DEADLINE: Final = 2.0
@@ -94,7 +94,10 @@ class FeedFollower:
 
     def heard(self, batch: ChangeBatch, heard_at: float) -> None:
         """A batch of the feed, that is proven to be one."""
-        for applied in self._known.take(batch, heard_at):
+        self._tell(self._known.take(batch, heard_at))
+
+    def _tell(self, changes: list[Applied]) -> None:
+        for applied in changes:
             self._told(applied)
 
     def step(self) -> None:
@@ -125,7 +128,8 @@ class FeedFollower:
         if missing is not None:
             self._asked_at = now
             request = FetchChanges(self._path, missing.epoch, missing.first)
-            self.heard(self._filesystem.fetch_changes(request, self._caller).batch, now)
+            batch = self._filesystem.fetch_changes(request, self._caller).batch
+            self._tell(self._known.fetched(batch, now))
 
     def _follow(self, following: Following, asked_at: float) -> None:
         feed = self._feed

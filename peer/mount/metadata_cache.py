@@ -177,9 +177,14 @@ class MetadataCache(Facts):
         else:
             self._sweep(change.path, number)
 
-    def doubt_everything(self) -> None:
-        """The feed was lost, and numbers begin anew: all that is known is suspect from now on."""
+    def doubt_everything(self, *, same_numbers: bool = False) -> None:
+        """The feed was lost: all that is known is suspect from now on.
+
+        Numbers begin anew, unless they are the `same_numbers`: then a fact is still newer than the changes before it.
+        """
         self.generation += 1
+        if not same_numbers:
+            self.numbered_since = self.generation
 
     def doubt(self, path: Path, as_of: int = UNKNOWN) -> None:
         """The file `path` was changed, made or removed by ourselves, and it is not known what it looks like now.
@@ -189,9 +194,11 @@ class MetadataCache(Facts):
         node, depth = self.tree.deepest(path)
         if depth == len(path):
             self.doubt_node(node, as_of)
-            if node.packed is None:
-                node.forget()
-        elif node.packed == ABSENT:
+            if node.packed is not None or node.parent is None:
+                return
+            node.forget()
+            node = node.parent
+        if node.packed == ABSENT:
             node.generation = NEVER
         elif depth == len(path) - 1 and node.details is not None:
             node.details.complete = False

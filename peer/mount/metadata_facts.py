@@ -28,7 +28,7 @@ class Facts:
     def __init__(self, *, ttl: float, entries: int) -> None:
         self.ttl = ttl
         self.tree = Tree(entries)
-        self.generation = NEVER + 1
+        self.generation = self.numbered_since = NEVER + 1
         self.linked_until = 0.0
         """Facts of files with several names that end by then were learnt before one of those changed."""
 
@@ -107,5 +107,5 @@ class Facts:
         return node
 
     def as_of_node(self, node: Node) -> int:
-        """The number as of which the attributes are known, in this generation."""
-        return node.as_of if node.packed is not None and abs(node.generation) == self.generation else UNKNOWN
+        """The number as of which the attributes are known, among the numbers that count now."""
+        return node.as_of if node.packed is not None and abs(node.generation) >= self.numbered_since else UNKNOWN

@@ -33,7 +33,7 @@ class Laptop:
 
     def __init__(self, *, local_opens=False):
         self.now = 10.0
-        self.remote = Remote()
+        self.remote = Remote(lambda: self.now)
         self.agent = Counting(self.remote)
         self.known = CoherentCache(Coherence(grace=1.0), MetadataCache(ttl=5.0), lambda: self.now)
         self.contents = Memory()
@@ -43,7 +43,7 @@ class Laptop:
 
     def follow(self):
         epoch, number = self.remote.epoch, self.remote.number
-        self.known.follow(Following(b"t" * 16, b"k" * 32, epoch, number + 1, 2.0), self.now)
+        self.known.follow(Following(b"t" * 16, b"k" * 32, epoch, number + 1, 2.0, self.now), self.now)
 
     def hear(self):
         while self.remote.unnoticed:

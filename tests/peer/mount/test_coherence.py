@@ -15,14 +15,14 @@ def change(path: tuple[bytes, ...] = A) -> Change:
     return Changed(path, FILE)
 
 
-def batch(first: int, *changes: Change, epoch: int = 7) -> ChangeBatch:
-    return ChangeBatch(epoch, first, changes)
+def batch(first: int, *changes: Change, epoch: int = 7, sent: float = 1e6) -> ChangeBatch:
+    return ChangeBatch(epoch, first, changes, sent)
 
 
 @pytest.fixture
 def coherence() -> Coherence:
     coherence = Coherence(grace=1.0)
-    coherence.follow(7, 5, 2.0, asked_at=100.0)
+    coherence.follow(7, 5, 2.0, asked_at=100.0, sent=40.0)
     return coherence
 
 
@@ -65,7 +65,7 @@ def test_what_is_missing_is_noticed_and_asked_for_after_a_moment(coherence, noti
 def test_another_epoch_ends_everything(coherence):
     assert coherence.take(batch(5, change(), epoch=8), 100.0) == []
     assert coherence.state is State.LOST
-    coherence.follow(8, 1, 2.0, 101.0)
+    coherence.follow(8, 1, 2.0, 101.0, 41.0)
     assert coherence.trusted(101.0)
     coherence.heard_of(Moment(9, 1), 101.0)
     assert coherence.state is State.LOST
@@ -84,6 +84,27 @@ def test_what_is_old_says_nothing_of_now(coherence):
     coherence.take(batch(5, change()), 101.0)
     coherence.take(batch(5), 150.0)
     assert coherence.heard_at == 101.0
+
+
+def test_what_was_held_back_is_as_old_as_its_sender_says(coherence):
+    coherence.take(batch(5, sent=41.0), 150.0)
+    assert coherence.heard_at == 101.0
+    assert not coherence.trusted(150.0)
+
+
+def test_how_the_agents_clock_stands_is_learnt_from_the_quicker_of_its_last_two_answers(coherence):
+    coherence.answered(sent=50.0, asked_at=107.0)  # it took its time
+    coherence.take(batch(5, sent=60.0), 150.0)
+    assert coherence.heard_at == 120.0
+    coherence.answered(sent=70.0, asked_at=127.0)
+    coherence.take(batch(5, sent=65.0), 150.0)
+    assert coherence.heard_at == 122.0
+
+
+def test_another_epoch_may_have_another_clock(coherence):
+    coherence.follow(8, 1, 2.0, 101.0, 5000.0)
+    coherence.take(batch(1, epoch=8, sent=5001.0), 150.0)
+    assert coherence.heard_at == 102.0
 
 
 @pytest.mark.parametrize(
@@ -120,8 +141,15 @@ def test_what_waits_for_a_hole_is_bounded(coherence):
 
 def test_a_late_word_of_where_the_feed_is_takes_nothing_back(coherence):
     coherence.take(batch(5, change(), change()), 100.0)
-    coherence.follow(7, 5, 2.0, 99.0)
+    coherence.follow(7, 5, 2.0, 99.0, 39.0)
     assert coherence.moment == Moment(7, 6)
     assert coherence.take(batch(5, change()), 100.0) == []
-    coherence.follow(8, 1, 2.0, 101.0)
+    coherence.follow(8, 1, 2.0, 101.0, 41.0)
     assert coherence.moment == Moment(8, 0)
+
+
+def test_a_late_word_of_where_the_feed_is_hides_no_change_that_we_have_heard_of(coherence):
+    coherence.heard_of(Moment(7, 6), 100.0)
+    coherence.follow(7, 5, 2.0, 99.0, 39.0)
+    assert coherence.state is State.GAP
+    assert coherence.missing(100.0) == Missing(7, 5)

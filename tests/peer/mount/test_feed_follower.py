@@ -19,13 +19,16 @@ from tests.peer.mount.samples import FILE
 from tests.simulation.coherence.remote import NOBODY
 
 TOPIC, KEY = b"t" * 32, b"k" * 32
+BOOTED = -40.0
+"""When the agent's clock showed 0."""
 CHANGE = Changed((b"a",), FILE)
 
 
 class Agent:
     """Answers from a script, and notes what it was asked."""
 
-    def __init__(self):
+    def __init__(self, clock):
+        self.clock = clock
         self.asked = []
         self.epoch = 7
         self.number = 4
@@ -39,17 +42,18 @@ class Agent:
 
     def follow_changes(self, request, caller):
         self._ask(request)
-        return Following(self.topic, KEY, self.epoch, self.number + 1, 2.0)
+        return Following(self.topic, KEY, self.epoch, self.number + 1, 2.0, self.clock() - BOOTED)
 
     def fetch_changes(self, request, caller):
         self._ask(request)
-        return Changes(ChangeBatch(self.epoch, request.first, (CHANGE,) * (self.number + 1 - request.first)))
+        changes = (CHANGE,) * (self.number + 1 - request.first)
+        return Changes(ChangeBatch(self.epoch, request.first, changes, self.clock() - BOOTED))
 
 
 class Client:
     def __init__(self):
         self.now = 100.0
-        self.agent = Agent()
+        self.agent = Agent(lambda: self.now)
         self.sealer = FeedSealer(KEY, TOPIC)
         self.known = CoherentCache(Coherence(grace=1.0), MetadataCache(ttl=5.0), lambda: self.now)
         self.topics, self.told, self.lost = [], [], []
@@ -65,7 +69,7 @@ class Client:
         )
 
     def frame(self, *changes, first, epoch=7):
-        body = self.sealer.seal(encode_batch(ChangeBatch(epoch, first, changes)))
+        body = self.sealer.seal(encode_batch(ChangeBatch(epoch, first, changes, self.now - BOOTED)))
         self.follower.frame(TOPIC, body, self.now)
 
     def asks(self):
@@ -104,7 +108,7 @@ def test_what_is_no_frame_is_dropped(client, body):
 
 
 def test_a_frame_counts_once(client):
-    body = client.sealer.seal(encode_batch(ChangeBatch(7, 5, (CHANGE,))))
+    body = client.sealer.seal(encode_batch(ChangeBatch(7, 5, (CHANGE,), client.now - BOOTED)))
     for _ in range(2):
         client.follower.frame(TOPIC, body, client.now)
     assert len(client.told) == 1
@@ -120,6 +124,7 @@ def test_what_is_missing_is_asked_for(client):
 
 
 def test_what_is_not_kept_any_more_has_it_follow_again(client):
+    client.agent.number = 6
     client.frame(CHANGE, first=6)
     client.agent.failure = "ESTALE"
     client.now += 0.1

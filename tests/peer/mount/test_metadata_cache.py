@@ -149,6 +149,26 @@ def test_what_we_changed_is_not_refreshed_by_what_the_feed_says_of_before(cache)
     assert known(cache, A) == Known(file(1, size=3), suspect=False)
 
 
+def test_a_feed_that_is_followed_anew_says_nothing_newer_under_numbers_that_we_know(cache):
+    cache.keep(A, file(1, size=2), 5, 0.0)
+    cache.doubt_everything(same_numbers=True)
+    cache.apply(5, Changed(A, file(1, size=1)), 0.0)
+    assert known(cache, A) == Known(file(1, size=2), suspect=True)
+    cache.doubt_everything()
+    cache.apply(1, Changed(A, file(1, size=3)), 0.0)
+    assert known(cache, A) == Known(file(1, size=3), suspect=False)
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_where_we_changed_something_there_is_a_directory(cache, below):
+    cache.keep_listing((), [(b"a", directory(1))], 2, 0.0)
+    if below:
+        cache.keep(AX, file(2), 2, 0.0)
+    cache.apply(3, Changed(A, None), 0.0)
+    cache.doubt(AX, 3)
+    assert known(cache, AX) is None or known(cache, AX).suspect
+
+
 def test_details_go_with_what_they_hang_on(cache):
     cache.keep(A, file(1, ctime_ns=1), 3, 0.0)
     cache.keep_xattr(A, b"user.x", None, 3)

@@ -7,6 +7,7 @@ moment of the history a client that has heard everything up to it must have hear
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -43,7 +44,9 @@ class _Unnoticed:
 class Remote:
     """The agent, and whoever else writes on its machine. `publish` takes each batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._booted = -1000.0
         self._files = memory_filesystem()
         self.history: list[dict[Path, Value]] = [self._snapshot()]
         self.age_ns = 10**12
@@ -54,6 +57,8 @@ class Remote:
         self.outbox: list[ChangeBatch] = []
         self.known_until = {(1, 0): 0}
         self.unnoticed: list[_Unnoticed] = []
+        self._sent: list[tuple[float, int, int]] = []
+        """When which number of which epoch was sent."""
 
     @property
     def now(self) -> int:
@@ -64,7 +69,8 @@ class Remote:
         """What a client asks: the answer, the moment after, and the paths that it changed."""
         as_of = Moment(self.epoch, self.number)
         if isinstance(request, FollowChanges):
-            return Following(b"t" * 16, b"k" * 32, self.epoch, self.number + 1, HEARTBEAT), self.now, []
+            sent = self._clock() - self._booted
+            return Following(b"t" * 16, b"k" * 32, self.epoch, self.number + 1, HEARTBEAT, sent), self.now, []
         if isinstance(request, FetchChanges):
             return Changes(self._since(request)), self.now, []
         try:
@@ -104,12 +110,18 @@ class Remote:
         self.number = 0
         self.ring.clear()
         self.unnoticed.clear()
+        self._booted -= 500.0  # it may be another machine by now
         self.known_until[self.epoch, 0] = self.now
         self.heartbeat()
 
     def heartbeat(self) -> None:
         """Tell how far the feed is."""
-        self.outbox.append(ChangeBatch(self.epoch, self.number + 1))
+        self._send(self.number + 1)
+
+    def told_by(self, then: float) -> int:
+        """The moment of the history up to which the feed had told of everything at the time `then`."""
+        told = (self.known_until[epoch, number] for sent, epoch, number in self._sent if sent <= then)
+        return max(told, default=0)
 
     def explains(self, path: Path, value: Value, low: int, part: int) -> int | None:
         """The first moment from `low` on at which `path` was what the `part` of `value` says."""
@@ -161,13 +173,19 @@ class Remote:
             self.known_until[self.epoch, number] = self.known_until[self.epoch, first - 1]
         self.known_until[self.epoch, self.number] = until
         for start in range(0, len(changes), 2):  # a batch may end anywhere
-            self.outbox.append(ChangeBatch(self.epoch, first + start, tuple(changes[start : start + 2])))
+            self._send(first + start, *changes[start : start + 2])
 
     def _since(self, request: FetchChanges) -> ChangeBatch:
         oldest = self.number - len(self.ring) + 1
         if request.epoch != self.epoch or not oldest <= request.first <= self.number + 1:
             raise OperationFailed("ESTALE", "not kept any more")
-        return ChangeBatch(self.epoch, request.first, tuple(self.ring[request.first - oldest :][:4]))
+        part = tuple(self.ring[request.first - oldest :][:4])
+        return ChangeBatch(self.epoch, request.first, part, self._clock() - self._booted)
+
+    def _send(self, first: int, *changes: Change) -> None:
+        now = self._clock()
+        self.outbox.append(ChangeBatch(self.epoch, first, changes, now - self._booted))
+        self._sent.append((now, self.epoch, first + len(changes) - 1))
 
     def _metadata(self, path: Path) -> FileMetadata | None:
         value = self.history[-1].get(path)

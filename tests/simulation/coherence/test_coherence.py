@@ -5,6 +5,8 @@ A seed that fails is run again by `python -m pytest tests/simulation/coherence -
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from peer.mount.coherence import Coherence, Missing, Numbered
@@ -12,6 +14,7 @@ from peer.mount.coherent_cache import Applied
 from peer.mount.feed_follower import FeedFollower
 from peer.mount.recent_changes import Path
 from schema.changes import ChangeBatch, Moment
+from schema.requests import CreateDir, SetMetadata
 from tests.simulation.coherence.world import GRACE, World
 
 WORLDS = 400
@@ -78,6 +81,13 @@ class _WithoutEpochs(Coherence):
             super().heard_of(as_of, now)
 
 
+class _WithoutClock(Coherence):
+    """A batch is as old as the relay says, which holds it back as it likes."""
+
+    def answered(self, sent: float, asked_at: float) -> None:
+        self._clock_gaps = (math.inf, math.inf)
+
+
 class _KernelFirst(FeedFollower):
     """The kernel is told before the cache."""
 
@@ -85,6 +95,30 @@ class _KernelFirst(FeedFollower):
         for change in batch.changes:
             self._told(Applied(change, news=True))
         self._known.take(batch, heard_at)
+
+
+def _hold_back(world: World) -> None:
+    """The relay delivers all of the feed in order, each word as long after the last one as it should be, but late."""
+    client, path = world.clients[0], (b"a",)
+    world.remote.write(CreateDir(path, mode=0o755))
+    client.follower.step()
+    client.look(path)
+    for seconds in range(30):
+        world.now += 1.0
+        if seconds == 14:
+            world.remote.write(SetMetadata(path, mode=0o700))
+        world.remote.notice()
+        world.remote.heartbeat()
+        world.carry()
+        if seconds > 10:
+            client.follower.heard(client.inbox.pop(0), world.now)
+            client.look(path)
+
+
+def test_a_feed_that_is_held_back_is_not_believed() -> None:
+    _hold_back(World(0))
+    with pytest.raises(AssertionError, match="is not explained"):
+        _hold_back(World(0, lambda: _WithoutClock(grace=GRACE)))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Two clients, an agent, a writer on its machine, and a relay that delays, drops, repeats, reorders: one seed, one run.
 
 The one rule: each answer that a client gives is explained by a state that the file system had at or after the last
-moment of which that client had heard, and at or after its own last change of that file. Once all is heard, by the
-present one alone.
+moment of which that client had heard, and at or after its own last change of that file; and no answer is older than the time
+for which a silent feed is believed, however long the relay holds it back. Once all is heard, by the present one alone.
 
 Two answers that are as of one number may arrive in either order, so until the change between them is heard of, a file
 may be seen to go back to what it was then.
@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 from peer.errors import OperationFailed
 from peer.filesystem import PerformedFileSystem, expect
 from peer.mount.cached_filesystem import CachedFileSystem
-from peer.mount.coherence import Coherence
+from peer.mount.coherence import MISSED_HEARTBEATS, Coherence
 from peer.mount.coherent_cache import Applied, CoherentCache
 from peer.mount.feed_follower import FeedFollower
 from peer.mount.metadata_cache import MetadataCache
@@ -43,12 +43,24 @@ from schema.requests import (
     SetXattr,
     WriteFile,
 )
-from tests.simulation.coherence.remote import NAMES, NOBODY, PATHS, XATTR, Path, Remote, Value, without_atime
+from tests.simulation.coherence.remote import (
+    HEARTBEAT,
+    NAMES,
+    NOBODY,
+    PATHS,
+    XATTR,
+    Path,
+    Remote,
+    Value,
+    without_atime,
+)
 
 R = TypeVar("R")
 
-STEPS: Final = 60
+STEPS: Final = 160
 GRACE: Final = 1.0
+BELIEVED: Final = MISSED_HEARTBEATS * HEARTBEAT + GRACE
+"""Seconds for which a feed that says nothing is believed, and so the age of an answer at most."""
 _DEEPEST: Final = 3
 """Questions that one may be slow within another."""
 
@@ -115,7 +127,8 @@ class Client:
 
     def low(self, path: Path) -> int:
         """The earliest moment whose state may still be shown."""
-        return max(self.heard_until, self.changed_at.get(path, 0))
+        told = self.world.remote.told_by(self.world.now - BELIEVED)
+        return max(self.heard_until, self.changed_at.get(path, 0), told)
 
     def look(self, path: Path) -> str:
         """stat(2): from the kernel's cache, from ours, or asked."""
@@ -208,7 +221,7 @@ class World:
     ) -> None:
         self.random = random.Random(seed)
         self.now = 1.0
-        self.remote = Remote()
+        self.remote = Remote(lambda: self.now)
         entries = self.random.choice((3, 5, 1000))
         self.clients = [Client(self, name, coherence(), follower, entries) for name in ("one", "two")]
         self.calm = False
@@ -250,7 +263,7 @@ class World:
         while self.remote.unnoticed:
             self.remote.notice()
         self.remote.heartbeat()
-        self._carry()
+        self.carry()
         for _ in range(40):
             for client in self.clients:
                 while client.inbox:
@@ -259,10 +272,11 @@ class World:
             for client in self.clients:
                 client.follower.step()
             self.remote.heartbeat()
-            self._carry()
+            self.carry()
         assert all(client.known.trusted for client in self.clients)
 
-    def _carry(self) -> None:
+    def carry(self) -> None:
+        """What the agent has published is on its way to each client."""
         for batch in self.remote.outbox:
             for client in self.clients:
                 client.inbox.append(batch)
@@ -303,7 +317,7 @@ class World:
         self.remote.heartbeat()
 
     def _step_deliver(self) -> None:
-        self._carry()
+        self.carry()
         client = self._client()
         for _ in range(self.random.randrange(1, 5)):
             if client.inbox:
@@ -313,7 +327,7 @@ class World:
 
     def _step_relay(self) -> None:
         """The relay drops, repeats, or changes the order."""
-        self._carry()
+        self.carry()
         inbox = self._client().inbox
         if inbox:
             at = self.random.randrange(len(inbox))
