@@ -67,6 +67,7 @@ class ScopedFeed:
         look: Look,
         cover: Cover,
         outlet: Outlet,
+        *,
         random: Callable[[int], bytes],
         clock: Callable[[], float],
     ) -> None:
@@ -203,7 +204,7 @@ class Feeds:
         with self._lock:
             feed = self._by_scope.get(scope)
             if feed is None:
-                feed = ScopedFeed(scope, self._look, self._cover, self._outlet, self._random, self._clock)
+                feed = ScopedFeed(scope, self._look, self._cover, self._outlet, random=self._random, clock=self._clock)
                 self._by_scope = {**self._by_scope, scope: feed}
             feed.followers[client] = key
         return feed.following(self._heartbeat)

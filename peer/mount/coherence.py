@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from peer.mount.recent_changes import Path, RecentChanges, Touched
 from schema.changes import MAX_BATCH, Change, ChangeBatch, Changed, Moment, Renamed
+from schema.replies import Following
 
 MISSED_HEARTBEATS: Final = 3
 """Heartbeats without a word after which the feed counts as down."""
@@ -88,21 +89,22 @@ class Coherence:
             return None
         return Missing(self._epoch, self._next)
 
-    def follow(self, epoch: int, next_number: int, heartbeat: float, asked_at: float, sent: float) -> None:
+    def follow(self, following: Following, asked_at: float) -> None:
         """The agent said, when asked at `asked_at`, where its feed is. What was cached before is suspect.
 
-        What it said may be old by now: within an epoch nothing goes back. `sent` is what the agent's clock showed.
+        What it said may be old by now: within an epoch nothing goes back.
         """
-        if epoch == self._epoch:
+        next_number = following.next_number
+        if following.epoch == self._epoch:
             next_number = max(next_number, self._next)
         else:
             self._clock_gaps = None  # it may be another clock
             self._known = 0
-        self.answered(sent, asked_at)
+        self.answered(following.sent, asked_at)
         self._state = State.CURRENT
-        self._epoch, self._next = epoch, next_number
+        self._epoch, self._next = following.epoch, next_number
         self._hear_of(next_number - 1, asked_at)
-        self._heartbeat = heartbeat
+        self._heartbeat = following.heartbeat
         self._heard_at = asked_at
         self._early.clear()
         self._recent.clear(floor=next_number - 1)

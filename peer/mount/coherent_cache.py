@@ -85,7 +85,7 @@ class CoherentCache:
         """The agent told where its feed is; all that is known from before is suspect."""
         with self._lock:
             self._cache.doubt_everything(same_numbers=following.epoch == self._coherence.moment.epoch)
-            self._coherence.follow(following.epoch, following.next_number, following.heartbeat, asked_at, following.sent)
+            self._coherence.follow(following, asked_at)
 
     def lose(self) -> None:
         """What the agent said does not lead on: the feed is to be followed anew."""

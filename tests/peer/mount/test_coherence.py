@@ -6,6 +6,7 @@ import pytest
 
 from peer.mount.coherence import GAP_PATIENCE, Coherence, Missing, State
 from schema.changes import Change, ChangeBatch, Changed, Moment, Renamed, Swept
+from schema.replies import Following
 from tests.peer.mount.samples import FILE
 
 A, B = (b"a",), (b"b",)
@@ -19,10 +20,14 @@ def batch(first: int, *changes: Change, epoch: int = 7, sent: float = 1e6) -> Ch
     return ChangeBatch(epoch, first, changes, sent)
 
 
+def following(epoch: int, next_number: int, *, sent: float) -> Following:
+    return Following(b"t" * 16, b"k" * 32, epoch, next_number, 2.0, sent)
+
+
 @pytest.fixture
 def coherence() -> Coherence:
     coherence = Coherence(grace=1.0)
-    coherence.follow(7, 5, 2.0, asked_at=100.0, sent=40.0)
+    coherence.follow(following(7, 5, sent=40.0), 100.0)
     return coherence
 
 
@@ -65,7 +70,7 @@ def test_what_is_missing_is_noticed_and_asked_for_after_a_moment(coherence, noti
 def test_another_epoch_ends_everything(coherence):
     assert coherence.take(batch(5, change(), epoch=8), 100.0) == []
     assert coherence.state is State.LOST
-    coherence.follow(8, 1, 2.0, 101.0, 41.0)
+    coherence.follow(following(8, 1, sent=41.0), 101.0)
     assert coherence.trusted(101.0)
     coherence.heard_of(Moment(9, 1), 101.0)
     assert coherence.state is State.LOST
@@ -102,7 +107,7 @@ def test_how_the_agents_clock_stands_is_learnt_from_the_quicker_of_its_last_two_
 
 
 def test_another_epoch_may_have_another_clock(coherence):
-    coherence.follow(8, 1, 2.0, 101.0, 5000.0)
+    coherence.follow(following(8, 1, sent=5000.0), 101.0)
     coherence.take(batch(1, epoch=8, sent=5001.0), 150.0)
     assert coherence.heard_at == 102.0
 
@@ -141,15 +146,15 @@ def test_what_waits_for_a_hole_is_bounded(coherence):
 
 def test_a_late_word_of_where_the_feed_is_takes_nothing_back(coherence):
     coherence.take(batch(5, change(), change()), 100.0)
-    coherence.follow(7, 5, 2.0, 99.0, 39.0)
+    coherence.follow(following(7, 5, sent=39.0), 99.0)
     assert coherence.moment == Moment(7, 6)
     assert coherence.take(batch(5, change()), 100.0) == []
-    coherence.follow(8, 1, 2.0, 101.0, 41.0)
+    coherence.follow(following(8, 1, sent=41.0), 101.0)
     assert coherence.moment == Moment(8, 0)
 
 
 def test_a_late_word_of_where_the_feed_is_hides_no_change_that_we_have_heard_of(coherence):
     coherence.heard_of(Moment(7, 6), 100.0)
-    coherence.follow(7, 5, 2.0, 99.0, 39.0)
+    coherence.follow(following(7, 5, sent=39.0), 99.0)
     assert coherence.state is State.GAP
     assert coherence.missing(100.0) == Missing(7, 5)

@@ -1,8 +1,9 @@
 """Two clients, an agent, a writer on its machine, and a relay that delays, drops, repeats, reorders: one seed, one run.
 
 The one rule: each answer that a client gives is explained by a state that the file system had at or after the last
-moment of which that client had heard, and at or after its own last change of that file; and no answer is older than the time
-for which a silent feed is believed, however long the relay holds it back. Once all is heard, by the present one alone.
+moment of which that client had heard, and at or after its own last change of that file; and no answer is older than
+the time for which a silent feed is believed, however long the relay holds it back. Once all is heard, by the present
+one alone.
 
 Two answers that are as of one number may arrive in either order, so until the change between them is heard of, a file
 may be seen to go back to what it was then.
