@@ -43,6 +43,8 @@ class AttributeOperations(Adapter):
         metadata = self._filesystem.get_metadata(GetMetadata(where, handle), self._caller()).metadata
         if not handle:
             self._kernel.observe(where, metadata)
+        elif path is not None and not self._is_hidden(path, handle):
+            self._kernel.observe(self._path(path), metadata)
         return self._view.shown(metadata, further_links=self._unseen_links(path, handle))
 
     def _unseen_links(self, path: bytes | None, handle: int) -> int:

@@ -21,6 +21,7 @@ from typing import Final, Protocol
 from peer.mount.aliases import Alias, Aliases
 from peer.mount.node_ids import NodeIds
 from peer.mount.notification_lane import Job, NotificationLane
+from peer.mount.shown_versions import ShownVersions
 from schema.attributes import FileMetadata
 from schema.paths import RelativePath
 
@@ -30,6 +31,8 @@ _CAPACITY: Final = 8192
 """Notifications that may be waiting, a lane."""
 _ALIAS_DEADLINE: Final = 0.25
 """Seconds that an operation on a hard-linked file waits for the attributes of its other names to be dropped."""
+_OPEN_DEADLINE: Final = 0.25
+"""Seconds that opening a file which has changed waits for the attributes that the kernel holds of it to be dropped."""
 _LOCK_DEADLINE: Final = 1.0
 """Seconds that taking a lock waits for the file's pages to be dropped."""
 _POST_DEADLINE: Final = 1.0
@@ -52,6 +55,7 @@ class KernelCache:
         self._notifier = notifier
         self._nodes = nodes
         self._aliases = Aliases()
+        self._shown = ShownVersions()
         self._attributes = NotificationLane("kernel-attributes", _CAPACITY)
         self._pages = NotificationLane("kernel-pages", _CAPACITY)
 
@@ -88,10 +92,31 @@ class KernelCache:
         self._pages.wait_for(lambda: self._forget_file(path), _LOCK_DEADLINE)
 
     def observe(self, path: RelativePath, metadata: FileMetadata) -> None:
-        """`path` was seen with `metadata`."""
+        """`path` was seen with `metadata`, and the kernel is told so."""
+        self._shown.show(path, metadata)
         alias = self._aliases.observe(path, metadata)
         if alias is not None:
             self._pages.post(lambda: self._learn(alias))
+
+    def opened(self, path: RelativePath, metadata: FileMetadata) -> None:
+        """`path` was opened and has `metadata`: attributes of another version expire before this returns.
+
+        The kernel drops a file's pages when it is opened, but reads no further than the size that it believes in.
+        """
+        if self._shown.is_shown(path, metadata):
+            return
+        node: int | None = None
+
+        def forget(*, cached_only: bool) -> None:
+            nonlocal node
+            node = self._nodes.of(path, cached_only=cached_only)
+            if node is not None:
+                self._notifier.forget_attributes(node)
+
+        self._attributes.wait_for(lambda: forget(cached_only=True), _OPEN_DEADLINE)
+        if node is None:
+            # The name has expired by now, its attributes may have not: the walk asks us for both.
+            self._pages.wait_for(lambda: forget(cached_only=False), _OPEN_DEADLINE)
 
     def changed(self, metadata: FileMetadata, path: RelativePath | None, *, data: bool = False) -> None:
         """A file was changed through `path` and has `metadata` now: its other names' attributes expire first.

@@ -74,6 +74,7 @@ class Operations(AttributeOperations, NameOperations):
             raise
         if flags & os.O_TRUNC:
             self._changed(opened.metadata, where, data=True)
+        self._kernel.opened(where, opened.metadata)
         return self._opened(opened, where, flags)
 
     def create(self, path: bytes, mode: int, flags: int) -> Opened:

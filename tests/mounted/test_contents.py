@@ -10,6 +10,7 @@ import random
 import pytest
 
 from tests.conformance import libc
+from tests.mounted.trial import mounted
 
 MIB = 2**20
 PUNCH_HOLE, KEEP_SIZE = 2, 1
@@ -157,3 +158,17 @@ def test_a_descriptor_for_reading_does_not_write(here):
     with (here / "file").open("rb") as file, pytest.raises(OSError) as refused:
         os.write(file.fileno(), b"x")
     assert refused.value.errno == errno.EBADF
+
+
+@pytest.mark.parametrize("new", [b"longer than it was", b"short"])
+def test_an_open_finds_the_whole_of_what_was_closed_before_though_the_kernel_believes_in_another_size(anew, new):
+    with mounted(anew, attribute_timeout=60.0, entry_timeout=60.0) as mount:
+        (mount.remote / "file").write_bytes(b"ten bytes\n")
+        assert os.stat(mount.local / "file").st_size == 10
+        (mount.remote / "file").write_bytes(new)
+        assert (mount.local / "file").read_bytes() == new
+        with (mount.local / "file").open("rb") as file:
+            assert os.fstat(file.fileno()).st_size == len(new)
+        (mount.remote / "new").write_bytes(b"another file, of another size")
+        os.rename(mount.remote / "new", mount.remote / "file")
+        assert (mount.local / "file").read_bytes() == b"another file, of another size"

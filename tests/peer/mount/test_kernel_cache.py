@@ -145,3 +145,23 @@ def test_what_the_kernel_does_not_hold_is_not_told(room, kernel):
 def test_a_lock_drops_the_files_pages_before_it_is_answered(room, kernel):
     room.revalidate(A)
     assert kernel.told == [("file", 10)]
+
+
+def test_opening_what_the_kernel_was_shown_otherwise_expires_it_before_the_open_is_answered(room, kernel):
+    room.observe(A, metadata(size=1))
+    room.opened(A, metadata(size=1))
+    assert kernel.told == []
+    room.opened(A, metadata(size=2))
+    assert kernel.told == [("attributes", 10)]
+
+
+def test_opening_what_the_kernel_was_never_shown_expires_it(room, kernel):
+    kernel.cached = False
+    room.opened(B, metadata(size=1))
+    assert kernel.told == [("attributes", 20)]
+
+
+def test_an_open_does_not_wait_for_ever(room, kernel):
+    kernel.held.clear()
+    room.opened(A, metadata())
+    assert kernel.told == []
