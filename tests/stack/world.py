@@ -73,6 +73,8 @@ class Stack:
         self.authorize(SERVER)
         self.broker = self._program("broker", "broker", self.config / "broker.toml")
         self.agent = self._program("agent", "peer.agent", self.config / "agent.toml")
+        self.orders = home / "orders"
+        """What a lying broker is to do; see `lying_broker`."""
         self.write_broker()
         self.write_agent()
         for client in (LAPTOP, DESKTOP):
@@ -119,7 +121,14 @@ class Stack:
             pairs=[{"client": client, "agent": SERVER} for client in pairs],
         )
 
-    def write_agent(self, *, exports: tuple[Path, ...] = (), limits: Table | None = None, **access: object) -> None:
+    def write_agent(
+        self,
+        *,
+        exports: tuple[Path, ...] = (),
+        limits: Table | None = None,
+        feed: Table | None = None,
+        **access: object,
+    ) -> None:
         """`exports` are directories beside `export`."""
         self._write(
             "agent",
@@ -132,6 +141,7 @@ class Stack:
                 },
                 "security": self._security(SERVER),
                 "limits": limits or {},
+                "feed": feed or {},
                 "audit": {"file": str(self.audit)},
             },
         )
@@ -164,6 +174,12 @@ class Stack:
     def start(self) -> None:
         self.start_broker()
         self.start_agent()
+
+    def let_the_broker_lie(self) -> None:
+        """When it is started, do what `orders` say to the change feed."""
+        self.orders.touch()
+        command = [sys.executable, "-m", "tests.stack.lying_broker", self.config / "broker.toml", self.orders]
+        self.broker = Program("broker", command, self.home / "broker.log")
 
     def start_broker(self) -> None:
         self.broker.start()
