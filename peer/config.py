@@ -128,7 +128,7 @@ class CacheTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     directory: Path | None = None
     """Several mounts may share it. By default it is below the user's cache directory."""
     max_size_gb: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 10.0
-    """Of file contents, in 10^9 bytes; 0 keeps none."""
+    """Of file contents, in 10^9 bytes; 0 keeps none, and nothing of names and attributes either."""
     open: Literal["feed", "ask"] = "feed"
     """``feed``: a file that nobody changes is opened here while the feed vouches for it. ``ask``: all opens ask."""
     ttl_seconds: _CacheSeconds = 60.0

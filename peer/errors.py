@@ -67,6 +67,10 @@ class UnknownPeer(PeerError):
     """A peer that no trusted certificate names."""
 
 
+class KeptDataRefused(PeerError):
+    """What was kept on this machine's disk is torn, was tampered with, or is of another version of its format."""
+
+
 class TryAgainLater(HandshakeRefused):
     """A handshake that is in order, but cannot be taken at this moment."""
 

@@ -7,12 +7,18 @@ covered.
 `as_of` speaks of the path that was asked for, or that the file was opened by as long as it is still called that. A file
 with several links can be changed through a name that nobody watches: an answer about one has no `as_of`. A page of a
 directory has: whoever keeps the attributes in it leaves out those with several links.
+
+What is not in the attributes (extended ones, a link's target) goes with the change time: an answer about it has an
+`as_of` only if that time was so old when we looked that no later change can have the same. So whoever finds the change
+time as it was, however much later, knows that the rest is.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import time
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -59,8 +65,12 @@ _WITH_METADATA: Final = (
     replies.Written,
     replies.Copied,
 )
-_OF_THE_FILE: Final = (replies.SymlinkTarget, replies.XattrValue, replies.XattrNames, replies.FileData)
-_ABSENT: Final = frozenset({"ENOENT", "ENODATA"})
+_HANGING_ON: Final = (replies.SymlinkTarget, replies.XattrValue, replies.XattrNames)
+_OF_THE_FILE: Final = (*_HANGING_ON, replies.FileData)
+_NO_DATA: Final = "ENODATA"
+_ABSENT: Final = frozenset({"ENOENT", _NO_DATA})
+SETTLED_NS: Final = 100_000_000
+"""Nanoseconds after which another change has another change time: ten ticks of the slowest kernel clock."""
 _CHANGES_A_FILE: Final = (
     requests.SetMetadata,
     requests.SetXattr,
@@ -83,6 +93,8 @@ class Before(NamedTuple):
 
     moment: Moment
     marks: Marks
+    began_ns: int
+    """By the wall clock, nanoseconds since the epoch."""
     paths: tuple[Path, ...]
     """What the answer will be about."""
     coverage: tuple[Coverage, ...]
@@ -92,10 +104,13 @@ class Before(NamedTuple):
 class CoherentAnswers:
     """The feeds, the watcher, and the answers between them."""
 
-    def __init__(self, feeds: Feeds, watcher: Watcher, look: Look) -> None:
+    def __init__(
+        self, feeds: Feeds, watcher: Watcher, look: Look, wall_clock_ns: Callable[[], int] = time.time_ns
+    ) -> None:
         self._feeds: Final = feeds
         self._watcher: Final = watcher
         self._look: Final = look
+        self._wall_clock_ns: Final = wall_clock_ns
 
     def follow_changes(self, request: requests.FollowChanges, asker: Asker) -> replies.Following:
         """Raises `OperationFailed` (EACCES)."""
@@ -112,7 +127,8 @@ class CoherentAnswers:
         moment = self._feeds.moment(asker.client.peer)
         marks = self._feeds.marks()
         if moment is None:
-            return Before(Moment(0, 0), marks, (), ()) if marks else None
+            return Before(Moment(0, 0), marks, 0, (), ()) if marks else None
+        began_ns = self._wall_clock_ns()
         paths: tuple[Path, ...] = ()
         if isinstance(request, requests.GetManyMetadata):
             paths = request.paths
@@ -124,7 +140,7 @@ class CoherentAnswers:
         coverage = tuple(map(self._watcher.coverage, paths))
         if opened is not None and coverage and not self._still_called(*opened):
             coverage = ()
-        return Before(moment, marks, paths, coverage)
+        return Before(moment, marks, began_ns, paths, coverage)
 
     def after(
         self, before: Before, client: str, request: AnyRequest, reply: AnyReply, opened: Opened | None
@@ -139,7 +155,9 @@ class CoherentAnswers:
         if isinstance(reply, replies.ManyMetadata):
             covered = all(map(Coverage.holds, before.coverage, reply.items))
         else:
-            covered = _covered(before.coverage[0], reply)
+            covered = _covered(before.coverage[0], reply) and (
+                not _goes_with_change_time(reply) or self._settled(before)
+            )
         if not covered:
             return reply
         if isinstance(reply, replies.DirectoryPage):
@@ -157,6 +175,13 @@ class CoherentAnswers:
             if covered:
                 self._feeds.listed(client, path)
         return msgspec.structs.replace(reply, directories=tuple(directories), as_of=before.moment)
+
+    def _settled(self, before: Before) -> bool:
+        try:
+            metadata = self._look(before.paths[0])
+        except OSError:
+            return False
+        return metadata is not None and before.began_ns - metadata.ctime_ns >= SETTLED_NS
 
     def _still_called(self, path: Path, inode: tuple[int, int]) -> bool:
         try:
@@ -195,6 +220,10 @@ class CoherentAnswers:
         else:
             self._feeds.renamed(source, destination, marks, own=True)
         self._feeds.changed(*dict.fromkeys((source[:-1], destination[:-1])))
+
+
+def _goes_with_change_time(reply: AnyReply) -> bool:
+    return isinstance(reply, _HANGING_ON) or (isinstance(reply, Failure) and reply.code == _NO_DATA)
 
 
 def _truncates(request: AnyRequest) -> bool:

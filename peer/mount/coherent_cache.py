@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from peer.mount.coherence import Coherence, Missing, Numbered, State
+from peer.mount.kept_metadata.records import KeptDirectory
+from peer.mount.kept_metadata.snapshot import Part, part, restore
 from peer.mount.metadata_cache import Known, MetadataCache
 from peer.mount.metadata_node import UNKNOWN
 from peer.mount.metadata_suspects import Unverified, Verified, unverified
@@ -215,6 +217,23 @@ class CoherentCache:
         """See `metadata_suspects.unverified`."""
         with self._lock:
             return unverified(self._cache, path, self._clock(), window, first)
+
+    # --- kept from one mount to the next
+
+    @property
+    def learnt(self) -> int:
+        """How often something was learnt: as long as it is the same, what is known is."""
+        return self._cache.learnt
+
+    def part(self, path: Path, window: range) -> Part:
+        """See `snapshot.part`."""
+        with self._lock:
+            return part(self._cache, path, window)
+
+    def restore(self, record: KeptDirectory) -> None:
+        """See `snapshot.restore`."""
+        with self._lock:
+            restore(self._cache, record)
 
     # --- learning from answers
 

@@ -39,7 +39,8 @@ class FeedFollower:
     """What keeps `known` true. `filesystem` is the agent, uncached; times are those of `clock`.
 
     `subscribe(topic)` has the frames of a topic given to `frame`. `told(applied)` hears of each change that has been
-    applied, `lost()` that no copy of anything is to be trusted until asked for again; neither may block.
+    applied, `lost()` that no copy of anything is to be trusted until asked for again, `followed()` that the feed is
+    followed anew, so that verifying what is known makes sense; none of them may block.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class FeedFollower:
         subscribe: Callable[[bytes], None],
         told: Callable[[Applied], None],
         lost: Callable[[], None],
+        followed: Callable[[], None] = lambda: None,
     ) -> None:
         self._filesystem: Final = filesystem
         self._known: Final = known
@@ -62,6 +64,7 @@ class FeedFollower:
         self._subscribe: Final = subscribe
         self._told: Final = told
         self._lost: Final = lost
+        self._followed: Final = followed
         self._lock: Final = threading.Lock()
         self._feed: tuple[bytes, FeedOpener] | None = None
         self._asked_at = 0.0
@@ -138,6 +141,7 @@ class FeedFollower:
             self._subscribe(following.topic)
         self._known.follow(following, asked_at)
         self._lost()
+        self._followed()
 
     def _watch_trust(self) -> None:
         trusted = self._known.trusted

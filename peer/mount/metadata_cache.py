@@ -149,7 +149,9 @@ class MetadataCache(Facts):
         """Learn a link's target."""
         node = self.older(path, as_of)
         if node is not None:
-            node.more(self.generation).target = target
+            details = node.more(self.generation)
+            details.target = target
+            details.settled = details.settled and as_of != UNKNOWN
 
     def keep_xattr(self, path: Path, name: bytes, value: bytes | None, as_of: int) -> None:
         """Learn the value of an extended attribute, or that it is absent."""
@@ -159,12 +161,15 @@ class MetadataCache(Facts):
         details = node.more(self.generation)
         if len(details.xattrs or ()) < _XATTRS:
             details.xattrs = {**(details.xattrs or {}), name: value}
+            details.settled = details.settled and as_of != UNKNOWN
 
     def keep_xattr_names(self, path: Path, names: tuple[bytes, ...], as_of: int) -> None:
         """Learn the names of all extended attributes."""
         node = self.older(path, as_of)
         if node is not None and sum(map(len, names)) <= _XATTR_BYTES:
-            node.more(self.generation).xattr_names = names
+            details = node.more(self.generation)
+            details.xattr_names = names
+            details.settled = details.settled and as_of != UNKNOWN
 
     # --- changes
 

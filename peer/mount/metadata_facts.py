@@ -31,6 +31,8 @@ class Facts:
         self.generation = self.numbered_since = NEVER + 1
         self.linked_until = 0.0
         """Facts of files with several names that end by then were learnt before one of those changed."""
+        self.learnt = 0
+        """How often something was learnt."""
 
     def doubt_node(self, node: Node, as_of: int) -> None:
         """The file was changed, and the feed had reached `as_of` before."""
@@ -41,6 +43,7 @@ class Facts:
 
     def learn_node(self, node: Node, packed: bytes, as_of: int, now: float) -> None:
         """The file is what `packed` says."""
+        self.learnt += 1
         before = node.packed
         if before is not None and not same_file(before, packed):
             self.prune_node(node, as_of)

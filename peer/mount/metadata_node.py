@@ -54,11 +54,6 @@ def verifiable(packed: bytes) -> bytes:
     return packed[_VERIFIED]
 
 
-def ctime_ns(packed: bytes) -> int:
-    """When the file was changed last, by its own file system's clock."""
-    return int.from_bytes(packed[_CTIME], "big", signed=True)
-
-
 def same_file(one: bytes, other: bytes) -> bool:
     """Whether both are attributes of one inode."""
     return bool(one and other) and file_key(one) == file_key(other)
@@ -92,8 +87,8 @@ class Details:
     of `names_as_of` and until the time `names_until`; in an earlier generation, that they were.
 
     The others are of `generation`. `xattrs` maps names to values, None for one that is absent; `xattr_names` is the
-    list of all. While they are `settled`, they go with the file's change time: it was old enough when they were learnt
-    that no later change can have the same.
+    list of all. While they are `settled` they go with the file's change time: the agent, who says of nothing else that
+    it is covered, saw it to be so old then that no later change can have the same.
     """
 
     __slots__ = (

@@ -51,7 +51,7 @@ def unverified(facts: Facts, path: Path, now: float, window: range, first: bytes
     names: list[tuple[bytes, bytes]] = []
     below: list[bytes] = []
     for name, child in itertools.islice(children.items(), window.start, window.stop):
-        if child.children:
+        if child.children or _was_complete(facts, child):
             below.append(name)
         if child.packed is None:
             continue

@@ -17,6 +17,7 @@ from peer.channel.requester import Patience
 from peer.config import ClientSettings, Remote
 from peer.errors import LinkError, OperationFailed
 from peer.link.request_link import clock
+from peer.mount.bulk_verification import BulkVerification
 from peer.mount.cached_filesystem import CachedFileSystem
 from peer.mount.callers import GivenUp
 from peer.mount.coherence import Coherence
@@ -25,6 +26,7 @@ from peer.mount.durable_handles import DurableHandles
 from peer.mount.feed_follower import FeedFollower
 from peer.mount.freshness import Clocks, ToldFreshness
 from peer.mount.fuse_binding import Session
+from peer.mount.kept_metadata.keeper import MetadataKeeper, kept_in
 from peer.mount.kernel_cache import KernelCache
 from peer.mount.kernel_news import KernelNews
 from peer.mount.metadata_cache import MetadataCache
@@ -79,22 +81,35 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
             xattrs=shared,
             changing=news.own,
         )
+        caller = Caller(os.getuid(), os.getgid())
+        kept = kept_in(settings.cache.place / "metadata", keys, agent_key, remote.path)
+        keeper = MetadataKeeper(
+            kept if settings.cache.max_size_gb else None,
+            known,
+            agent,
+            remote.path,
+            caller,
+            verification=BulkVerification(known, os.urandom),
+        )
         follower = FeedFollower(
             agent,
             known,
             remote.path,
-            Caller(os.getuid(), os.getgid()),
+            caller,
             clock=clock,
             subscribe=lambda topic: subscriber.follow(topic),  # noqa: PLW0108 - it is made below, and hears by this one
             told=news.told,
             lost=lambda: None,  # the kernel's timeouts are short
+            followed=keeper.followed,
         )
         subscriber = open_subscriber(keys, relay_key, settings.relay, settings.network, follower.frame)
         stack.callback(subscriber.stop)
         stack.callback(follower.stop)
+        stack.callback(keeper.stop)
 
         def ready(kernel: KernelCache) -> None:
             news.begin(kernel)
+            keeper.start()
             subscriber.start()
             follower.start()
 

@@ -6,14 +6,16 @@ import os
 
 from peer.agent.watched_tree import NOT_COVERED
 from schema.changes import Renamed
-from schema.replies import DirectoryPage, Failure, ManyMetadata, Metadata
+from schema.replies import DirectoryPage, Failure, ManyMetadata, Metadata, XattrNames, XattrValue
 from schema.requests import (
     CloseFile,
     CreateDir,
     CreateFile,
     DeleteFile,
     GetManyMetadata,
+    GetXattr,
     ListDir,
+    ListXattrs,
     RemoveDir,
     RenamePath,
     SetMetadata,
@@ -72,6 +74,18 @@ def test_answers_say_as_of_when_they_are_true(world, reader):
     assert [item is None for item in many.items] == [False, False, True, True]
     assert many.as_of is None, "a path that nobody may see is not covered"
     assert world.ask(GetManyMetadata((world.path("d"), world.path("no")))).as_of == moment
+
+
+def test_what_goes_with_the_change_time_has_a_moment_once_that_is_old(world, reader, monkeypatch):
+    path, xattr = world.path("d", "f"), b"user.remotefs"
+    os.setxattr(world.export / "d" / "f", xattr, b"value")
+    world.settle(reader)
+    asked = (ListXattrs(path), GetXattr(path, name=xattr), GetXattr(path, name=b"user.none"))
+    for old_after, moment in ((0, reader.moment), (10**15, None)):
+        monkeypatch.setattr("peer.agent.coherent_answers.SETTLED_NS", old_after)
+        answers = [world.ask(request) for request in asked]
+        assert [type(answer) for answer in answers] == [XattrNames, XattrValue, Failure]
+        assert [answer.as_of for answer in answers] == [moment] * 3
 
 
 def test_what_is_not_under_watch_has_no_moment(world, reader):

@@ -31,9 +31,9 @@ class Counting(Decorator):
 class Laptop:
     """A client that follows the model's agent; the feed is delivered at once."""
 
-    def __init__(self, *, local_opens=False):
+    def __init__(self, *, local_opens=False, remote=None):
         self.now = 10.0
-        self.remote = Remote(lambda: self.now)
+        self.remote = remote or Remote(lambda: self.now)
         self.agent = Counting(self.remote)
         self.known = CoherentCache(Coherence(grace=1.0), MetadataCache(ttl=5.0), lambda: self.now)
         self.contents = Memory()

@@ -10,7 +10,7 @@ from peer.mount.bulk_verification import BulkVerification
 from peer.mount.metadata_cache import Known
 from schema.requests import ListDir
 from tests.conformance.driver import Files, refused
-from tests.peer.mount.test_cached_filesystem import Laptop
+from tests.peer.mount.laptop import Laptop
 from tests.simulation.coherence.remote import NOBODY
 
 
