@@ -15,14 +15,13 @@ from broker.errors import ConfigurationError
 from schema.identity import IdentityError, PeerId, peer_id
 from schema.limits import MAX_MESSAGE
 from schema.log_lines import LogTable
-from schema.settings import SettingsError, read_settings
+from schema.settings import SettingsError, read_settings, split_address
 
 _Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 _Bytes = Annotated[int, msgspec.Meta(ge=4096, le=2**40)]
 _Seconds = Annotated[float, msgspec.Meta(ge=0.05, le=86_400)]
 
 _ENDPOINT: Final = re.compile(r"tcp://(?P<host>\*|[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]):(?P<port>\*|\d{1,5})")
-_ADDRESS: Final = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]):(?P<port>\d{1,5})")
 _MAX_PORT: Final = 65_535
 
 
@@ -135,14 +134,6 @@ def load(path: Path) -> Settings:
         security=SecurityTable(_below(home, raw.security.key_file), _below(home, raw.security.authorized)),
         log=msgspec.structs.replace(raw.log, file=_below(home, raw.log.file) if raw.log.file else None),
     )
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """``HOST:PORT`` (an IPv6 host in brackets) as host and port. Raises `ValueError`."""
-    found = _ADDRESS.fullmatch(address)
-    if found is None or int(found["port"]) > _MAX_PORT:
-        raise ValueError(f"{address!r} is not HOST:PORT")
-    return found["host"].strip("[]"), int(found["port"])
 
 
 def _below(home: Path, path: Path) -> Path:

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-from broker.config import split_address
 from broker.errors import StartupError
+from schema.settings import split_address
 
 log = logging.getLogger("broker.health")
 

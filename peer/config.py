@@ -20,7 +20,7 @@ from schema.identity import IdentityError, PeerId, peer_id
 from schema.limits import MAX_LANES
 from schema.log_lines import LogTable
 from schema.paths import PathError, parse
-from schema.settings import SettingsError, read_settings
+from schema.settings import SettingsError, read_settings, split_address
 
 _Seconds = Annotated[float, msgspec.Meta(ge=0.1, le=86_400)]
 _CacheSeconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
@@ -255,6 +255,17 @@ class AuditTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rotated files that are kept."""
 
 
+class MetricsTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``[metrics]``: HOST:PORT where an agent tells Prometheus what it does; empty is off."""
+
+    address: str = ""
+
+    def __post_init__(self) -> None:
+        """Check what types cannot say."""
+        if self.address:
+            split_address(self.address)
+
+
 class FeedTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[feed]``: telling clients of changes as they happen."""
 
@@ -272,6 +283,7 @@ class AgentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: LimitsTable = LimitsTable()
     audit: AuditTable = AuditTable()
     feed: FeedTable = FeedTable()
+    metrics: MetricsTable = MetricsTable()
     network: NetworkTable = NetworkTable()
     log: LogTable = LogTable()
 

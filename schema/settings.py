@@ -16,6 +16,8 @@ import msgspec
 T = TypeVar("T")
 
 _AT_PATH: Final = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>\$.*)`)?$", re.DOTALL)
+_ADDRESS: Final = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\]):(?P<port>\d{1,5})")
+_MAX_PORT: Final = 65_535
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<key>.*)`")
 
 
@@ -47,6 +49,14 @@ def read_settings(path: Path, settings: type[T]) -> T:
         return msgspec.convert(document, settings, dec_hook=_PathDecoder(path.absolute().parent))
     except msgspec.ValidationError as error:
         raise SettingsError(f"{path}: {_explain(str(error), settings)}") from error
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """``HOST:PORT`` (an IPv6 host in brackets) as host and port. Raises `ValueError`."""
+    found = _ADDRESS.fullmatch(address)
+    if found is None or int(found["port"]) > _MAX_PORT:
+        raise ValueError(f"{address!r} is not HOST:PORT")
+    return found["host"].strip("[]"), int(found["port"])
 
 
 class _PathDecoder:

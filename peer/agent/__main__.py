@@ -24,6 +24,7 @@ from peer.agent.access_policy import AccessRules, ClientRule
 from peer.agent.audit import AuditLog
 from peer.agent.dispatcher import Dispatcher, Limits
 from peer.agent.feeding import FeedOutlet, watch_exports
+from peer.agent.metrics import Sources, serve_metrics
 from peer.certificates import read_own_keys, read_relay_key
 from peer.channel.opening import new_instance, open_link, open_publisher, open_responder
 from peer.channel.packing import Padding
@@ -63,6 +64,9 @@ Settings:
   \b
     [audit]
     file = "audit.jsonl"              # who did what; without it there is no audit
+  \b
+    [metrics]
+    address = "127.0.0.1:9421"        # for Prometheus; without it there are none
 
 Certificates that are added or deleted take effect within two seconds, on live sessions too.
 """
@@ -113,7 +117,7 @@ def _serve(settings: AgentSettings, stop: threading.Event) -> None:
         stack.callback(link.stop)
         publisher = open_publisher(keys, relay_key, settings.relay, settings.network)
         stack.callback(publisher.stop)
-        watcher = watch_exports(
+        watcher, feeds = watch_exports(
             dispatcher,
             FeedOutlet(link, publisher),
             heartbeat=settings.feed.heartbeat_seconds,
@@ -121,6 +125,15 @@ def _serve(settings: AgentSettings, stop: threading.Event) -> None:
             random=secrets.token_bytes,
         )
         stack.callback(watcher.stop)
+        if settings.metrics.address:
+            sources = Sources(
+                requests=dispatcher.tally.snapshot,
+                open_files=lambda: dispatcher.open_files,
+                watched=watcher.standing,
+                feeds=feeds.counts,
+            )
+            stack.callback(serve_metrics(settings.metrics.address, sources))
+            _log.info("metrics are at %s", settings.metrics.address)
         watcher.start()
         quotas = Quotas(
             threads=settings.limits.threads,

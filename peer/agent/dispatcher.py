@@ -29,6 +29,7 @@ from peer.agent.file_operations import FileOperations
 from peer.agent.lock_waiters import LockWaiters
 from peer.agent.locks import Locks
 from peer.agent.open_files import OpenFile, OpenFiles
+from peer.agent.tally import Tally
 from peer.errors import OperationFailed
 from peer.filesystem import FileSystem, PerformedFileSystem, expect
 from schema import requests
@@ -104,14 +105,18 @@ class Dispatcher:
             self._close_roots: Final = opened.pop_all()
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._waiters: Final = LockWaiters()
+        self._files: Final = OpenFiles(
+            per_client=limits.open_files_per_client, total=min(limits.open_files, descriptors // 2)
+        )
         self._operations: Final = FileOperations(
             boot,
-            OpenFiles(per_client=limits.open_files_per_client, total=min(limits.open_files, descriptors // 2)),
+            self._files,
             Locks(owners_per_client=limits.lock_owners_per_client, owners=descriptors // 4),
             self._waiters,
             DirectorySnapshots(limits.cached_directory_entries),
         )
         self._by_request: Final[dict[type, Callable[[Any, Asker], AnyReply]]] = dict(self._operations.by_request)
+        self.tally: Final = Tally()
         self._answers: CoherentAnswers | None = None
         self._presence: Final = threading.Lock()
         self._busy: Final[dict[Address, int]] = {}
@@ -154,6 +159,11 @@ class Dispatcher:
         for file in self._operations.client_gone(client):
             self._record_closed(file, None, None)
 
+    @property
+    def open_files(self) -> int:
+        """Open files and directories of all clients."""
+        return len(self._files)
+
     def view(self, client: Address) -> FileSystem:
         """The file system as `client` sees it, in this process: each operation is done in the calling thread."""
         return _View(self, client)
@@ -177,6 +187,7 @@ class Dispatcher:
         def finish(reply: AnyReply) -> None:
             if answers is not None and before is not None:
                 reply = answers.after(before, client.peer, request, reply, opened)
+            self.tally.add(request, reply)
             self._record(asker, request_id, request, reply)
             try:
                 answer(reply)

@@ -50,7 +50,7 @@ def watch_exports(
     heartbeat: float,
     key_of: KeyOf,
     random: Callable[[int], bytes],
-) -> Watcher:
+) -> tuple[Watcher, Feeds]:
     """Give `dispatcher` its change feeds; `heartbeat` in seconds. The watcher is to be started, and stopped first."""
     exports, roots = dispatcher.policy.exports, dispatcher.roots
 
@@ -72,4 +72,4 @@ def watch_exports(
     )
     watcher = Watcher(roots, feeds, heartbeat=heartbeat)
     dispatcher.follow_feeds(CoherentAnswers(feeds, watcher, look))
-    return watcher
+    return watcher, feeds

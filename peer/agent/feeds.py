@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -48,6 +48,16 @@ class Outlet(Protocol):
         """Send a sealed batch."""
 
 
+class FeedCounts(NamedTuple):
+    """What was published since the start, by how many feeds, and for how many clients."""
+
+    feeds: int
+    followers: int
+    batches: int
+    changes: int
+    bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Seal:
     """What a feed is published under, in `epoch` and no other."""
@@ -76,6 +86,7 @@ class ScopedFeed:
         self._outlet: Final = outlet
         self._random: Final = random
         self._withdrawn = False
+        self.batches = self.changes = self.bytes = 0
         self.followers: Final[dict[str, bytes]] = {}
         self.core: Final = ChangeFeed(look, cover, self._publish, lambda: int.from_bytes(random(_EPOCH_BYTES), "big"))
         self._seal = self._new_seal(self.core.moment.epoch)
@@ -151,7 +162,11 @@ class ScopedFeed:
         """Called by the core with its lock held, for the first time after `__init__`."""
         seal = self._seal
         body = encode_batch(self._stamped(batch))
-        self._outlet.publish(seal.topic, seal.sealer.seal(body))
+        frame = seal.sealer.seal(body)
+        self.batches += 1
+        self.changes += len(batch.changes)
+        self.bytes += len(frame)
+        self._outlet.publish(seal.topic, frame)
         if batch.epoch == seal.epoch:
             return
         if not self._withdrawn:
@@ -233,6 +248,17 @@ class Feeds:
         feed = self._of(client)
         if feed is not None:
             feed.core.listed(path)
+
+    def counts(self) -> FeedCounts:
+        """What was published so far."""
+        feeds = self._by_scope.values()
+        return FeedCounts(
+            feeds=len(feeds),
+            followers=sum(len(feed.followers) for feed in feeds),
+            batches=sum(feed.batches for feed in feeds),
+            changes=sum(feed.changes for feed in feeds),
+            bytes=sum(feed.bytes for feed in feeds),
+        )
 
     # --- what happened
 

@@ -19,7 +19,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from peer.agent.change_listener import ChangeListener, Marks
@@ -27,6 +26,7 @@ from peer.agent.confined_root import ConfinedRoot
 from peer.agent.doubts import Doubts
 from peer.agent.event_names import Event, EventNames
 from peer.agent.inotify import Inotify, reports_changes
+from peer.agent.watch_counts import Counters, Watched
 from peer.agent.watched_directory import names_in, opened, outermost
 from peer.agent.watched_tree import NOT_COVERED, Coverage, Directory, WatchedTree
 from schema.pace import Pace
@@ -51,16 +51,8 @@ _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
 """Seconds between two new beginnings, doubled from the first to the longest while they keep being necessary."""
 _COMPLAINTS_EVERY: Final = 60.0
-
-
-@dataclass(slots=True)
-class Counters:
-    """What has happened since the start; `limits`: directories that the watch limit left without a watch."""
-
-    overflows: int = 0
-    limits: int = 0
-    faults: int = 0
-    epochs: int = 0
+_LIMIT_PAUSE: Final = 15.0
+"""Seconds until it is tried whether there are watches again for directories that the limit left without."""
 
 
 class Watcher:
@@ -92,6 +84,9 @@ class Watcher:
         self.settled = False
         """Whether every directory that can be watched is."""
         self._limited = False
+        self._refused: deque[Directory] = deque()
+        """Directories that the watch limit left without a watch."""
+        self._retry_at = 0.0
         self._marks: tuple[Marks, Marks] = ({}, {})
         self._marked_at = 0.0
         self.doubts: Final = Doubts()
@@ -116,6 +111,11 @@ class Watcher:
     def __len__(self) -> int:
         """Directories under watch."""
         return len(self._tree)
+
+    def standing(self) -> Watched:
+        """How it stands, for the metrics."""
+        counted = self.counters
+        return Watched(len(self), self.settled, counted.overflows, counted.limits, counted.faults, counted.epochs)
 
     def coverage(self, path: Path) -> Coverage:
         """What of `path` is under watch. To be asked after the feed's moment was taken."""
@@ -162,6 +162,9 @@ class Watcher:
             self._take(inotify)
         self._mark(now)
         self.doubts.settle(doubted)
+        if self._refused and now >= self._retry_at:
+            self._retry_at = now + _LIMIT_PAUSE
+            self._unseen.append((self._refused.popleft(), True))
         self._look_into_some()
 
     def _begin(self, now: float) -> None:
@@ -173,6 +176,7 @@ class Watcher:
             return
         self._began_at = now
         self.settled = self._limited = False
+        self._refused.clear()
         self._unseen = deque((directory, False) for directory in self._tree.exports.values())
 
     def _begin_anew(self, reason: str) -> None:
@@ -363,11 +367,14 @@ class Watcher:
             if tree.child(directory, name) is None:
                 self._unseen.append((tree.enter(directory, name), new))
         tree.set_watch(directory, watch)
+        if self._refused:  # there may be watches again
+            self._unseen.append((self._refused.popleft(), True))
         return found
 
     def _not_watched(self, directory: Directory, path: Path, error: OSError) -> None:
         if error.errno == errno.ENOSPC:
             self.counters.limits += 1
+            self._refused.append(directory)
             self._complain(path, "the watch limit is reached (fs.inotify.max_user_watches)")
             if not self._limited:
                 self._limited = True

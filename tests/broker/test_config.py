@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.config import Limits, load, split_address
+from broker.config import Limits, load
 from broker.errors import ConfigurationError
 from schema.limits import MAX_MESSAGE
 
@@ -109,11 +109,3 @@ def test_mistakes_in_the_other_tables(tmp_path: Path, more: str, says: str) -> N
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no such file"):
         load(tmp_path / "broker.toml")
-
-
-def test_addresses_are_split_at_the_port() -> None:
-    assert split_address("127.0.0.1:9420") == ("127.0.0.1", 9420)
-    assert split_address("[::1]:0") == ("::1", 0)
-    for wrong in ("", ":80", "host", "host:", "host:x", "a b:80", "host:80:90", "[::1:80"):
-        with pytest.raises(ValueError, match="is not HOST:PORT"):
-            split_address(wrong)

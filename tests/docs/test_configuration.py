@@ -27,6 +27,7 @@ TABLES = {
     "`[limits]`": peer.LimitsTable,
     "`[audit]`": peer.AuditTable,
     "`[feed]`": peer.FeedTable,
+    "`[metrics]` of the agent": peer.MetricsTable,
     "`[broker]`": broker.BrokerTable,
     "`[security]` of the broker": broker.SecurityTable,
     "`[[pairs]]`": broker.Pair,

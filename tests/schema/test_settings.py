@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from schema.settings import SettingsError, read_settings
+from schema.settings import SettingsError, read_settings, split_address
 
 
 class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,3 +106,11 @@ def test_a_home_that_nobody_has(file: Path) -> None:
     with pytest.raises(SettingsError, match="home directory that is not known"):
         read(file, '[client]\nrelay_url = ""\nkey_file = "~nobody-of-that-name/x"\n')
     assert os.path.exists(file)
+
+
+def test_addresses_are_split_at_the_port() -> None:
+    assert split_address("127.0.0.1:9420") == ("127.0.0.1", 9420)
+    assert split_address("[::1]:0") == ("::1", 0)
+    for wrong in ("", ":80", "host", "host:", "host:x", "a b:80", "host:80:90", "[::1:80"):
+        with pytest.raises(ValueError, match="is not HOST:PORT"):
+            split_address(wrong)

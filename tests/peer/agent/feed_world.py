@@ -28,7 +28,7 @@ class World:
         self.top = parse(os.fsencode(export))
         self.shelf = Shelf()
         self.dispatcher = dispatcher
-        self.watcher = watch_exports(
+        self.watcher, self.feeds = watch_exports(
             dispatcher, self.shelf, heartbeat=heartbeat, key_of=key_of, random=secrets.token_bytes
         )
 

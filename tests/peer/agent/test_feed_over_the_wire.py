@@ -76,7 +76,7 @@ class Server:
         wired.start_agent()
         dialing = dataclasses.replace(wired.dialing("server"), endpoint=wired.broker.endpoints[1])
         self.publisher = Publisher(dialing)
-        self.watcher = watch_exports(
+        self.watcher, _ = watch_exports(
             self.dispatcher,
             FeedOutlet(wired._agent_link, self.publisher),
             heartbeat=0.2,

@@ -97,6 +97,28 @@ def test_the_watch_limit_is_said_and_served(world, faulty, caplog):
     assert world.stat().as_of is not None
 
 
+def test_watches_that_there_are_again_are_taken(world, faulty, monkeypatch):
+    monkeypatch.setattr(watcher_module, "_LIMIT_PAUSE", 0.01)
+    for name in "abcdef":
+        (world.export / name / "below").mkdir(parents=True)
+    make = world.watcher._open_inotify
+
+    def scarce():
+        instance = make()
+        instance.left = 4
+        return instance
+
+    world.watcher._open_inotify = scarce
+    world.start()
+    reader = world.follow()
+    faulty[0].left = 1000
+    until("all are under watch", lambda: len(world.watcher) == 13)
+    for name in "abcdef":
+        (world.export / name / "below" / "f").touch()
+        reader.wait_for_path(world.path(name, "below", "f"))
+        until("it is covered", lambda name=name: world.stat(name, "below", "f").as_of is not None)
+
+
 def test_a_fault_of_the_watcher_is_a_new_epoch(world, faulty, caplog, monkeypatch):
     world.start()
     reader = world.follow()
