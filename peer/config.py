@@ -131,7 +131,8 @@ class CacheTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of file contents, in 10^9 bytes; 0 keeps none, and nothing of names and attributes either."""
     open: Literal["feed", "ask"] = "feed"
     """``feed``: a file that nobody changes is opened here while the feed vouches for it. ``ask``: all opens ask."""
-    ttl_seconds: _CacheSeconds = 60.0
+    ttl_seconds: _CacheSeconds = 3600.0
+    """After so long, even what the change feed tells of is asked for again."""
 
     @property
     def place(self) -> Path:

@@ -60,6 +60,7 @@ class Adapter:
         self._view = LocalView(mounted.identity, mounted.attached.metadata.volume)
         self._open_files: PathTable[int] = PathTable()
         self._open_directories: PathTable[int] = PathTable()
+        self._kernel.know_open(self._open_files, self._open_directories)
 
     def _path(self, path: bytes) -> RelativePath:
         return self._root + parse(path)

@@ -40,11 +40,17 @@ class AttributeOperations(Adapter):
 
     def getattr(self, path: bytes | None, handle: int | None) -> FileMetadata:
         where, handle = self._target(path, handle)
-        metadata = self._filesystem.get_metadata(GetMetadata(where, handle), self._caller()).metadata
-        if not handle:
+        try:
+            metadata = self._filesystem.get_metadata(GetMetadata(where, handle), self._caller()).metadata
+        except OperationFailed as failure:
+            if failure.code == "ENOENT" and not handle:
+                self._kernel.missed(where)
+            raise
+        if handle:
+            named = path is not None and not self._is_hidden(path, handle)
+            self._kernel.observe_open(self._path(path) if named and path else self._open_files.path(handle), metadata)
+        else:
             self._kernel.observe(where, metadata)
-        elif path is not None and not self._is_hidden(path, handle):
-            self._kernel.observe(self._path(path), metadata)
         return self._view.shown(metadata, further_links=self._unseen_links(path, handle))
 
     def _unseen_links(self, path: bytes | None, handle: int) -> int:

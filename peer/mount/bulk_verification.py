@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from peer.mount.coherent_cache import Asked, CoherentCache
+from peer.mount.coherent_cache import CoherentCache
+from peer.mount.knowledge import Asked
 from peer.mount.metadata_node import verifiable
 from peer.mount.metadata_suspects import Unverified, Verified
 from schema.attributes import FileMetadata

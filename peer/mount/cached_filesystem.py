@@ -18,8 +18,10 @@ from peer.errors import OperationFailed
 from peer.filesystem import Decorator, FileSystem
 from peer.mount.bulk_verification import BulkVerification, Question
 from peer.mount.cached_handles import CachedHandles
-from peer.mount.coherent_cache import Asked, CoherentCache, Effects
+from peer.mount.coherent_cache import CoherentCache
 from peer.mount.content_reads import ContentReads
+from peer.mount.effects import Effects
+from peer.mount.knowledge import Asked
 from peer.mount.listing_pages import ListingPages, page_of
 from peer.mount.local_opens import LocalOpens
 from peer.mount.stored_contents import Contents
@@ -359,7 +361,7 @@ class CachedFileSystem(Decorator):
             answer = change()
         except BaseException as failure:
             as_of = failure.as_of if isinstance(failure, OperationFailed) else None
-            self._known.changed(effects, as_of, asked)
+            self._known.changed(effects._replace(failed=True), as_of, asked)
             raise
         finally:
             for path in touched:

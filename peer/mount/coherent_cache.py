@@ -8,66 +8,25 @@ as of. The lock is held for memory only, never across a question.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Final
 
 import msgspec
 
 from peer.mount.coherence import Coherence, Missing, Numbered, State
+from peer.mount.effects import Effects
 from peer.mount.kept_metadata.records import KeptDirectory
 from peer.mount.kept_metadata.snapshot import Part, part, restore
+from peer.mount.knowledge import Applied, Asked, Standing
 from peer.mount.metadata_cache import Known, MetadataCache
 from peer.mount.metadata_node import UNKNOWN
 from peer.mount.metadata_suspects import Unverified, Verified, unverified
+from peer.mount.metadata_tree import directories
 from peer.mount.recent_changes import Path, RecentChanges
+from peer.mount.withdrawals import UNSURE, Withdraw, Withdrawal
 from schema.attributes import FileMetadata
-from schema.changes import Change, ChangeBatch, Changed, Moment, Renamed
+from schema.changes import ChangeBatch, Changed, Moment, Renamed
 from schema.replies import Following
-
-
-class Asked(NamedTuple):
-    """When a question was asked: after how many of our own changes were done."""
-
-    changes: int
-
-
-class Applied(NamedTuple):
-    """A change of the feed that is in the cache now; `news` if something else was known of an existing file before."""
-
-    change: Change
-    news: bool
-
-
-class Standing(NamedTuple):
-    """How things are with one path: what is known of it, and on whose word.
-
-    `sure`: it may be answered; `covered`: the feed tells of its changes; `listed`: all names in this directory are
-    known. `heard_at` is when the feed was heard last, None for never.
-    """
-
-    metadata: FileMetadata | None
-    sure: bool
-    covered: bool
-    listed: bool
-    trusted: bool
-    moment: Moment
-    heard_at: float | None
-
-
-class Effects(NamedTuple):
-    """What one of our own changes did: `facts` are what it was answered with, `doubted` what else it touched.
-
-    Below `gone` everything is another file or none. `by_handle` are attributes of a file that was reached by its
-    handle, and the path that this had here; it may have another one by now. `made` is a new and empty directory.
-    """
-
-    facts: Sequence[tuple[Path, FileMetadata]] = ()
-    doubted: Sequence[Path] = ()
-    gone: Sequence[Path] = ()
-    absent: Path | None = None
-    by_handle: tuple[Path, FileMetadata] | None = None
-    made: Path | None = None
-    linked: bool = False
 
 
 class CoherentCache:
@@ -80,6 +39,35 @@ class CoherentCache:
         self._lock: Final = threading.Lock()
         self._own: Final = RecentChanges()
         self._done = 0
+        self._doing: Effects | None = None
+        self._quiet: frozenset[Path] = frozenset()
+        self._withdraw: Withdraw = lambda _path, _what: None
+        cache.withdraw = self._withdrawn
+
+    # --- the kernel's side
+
+    def begin(self, withdraw: Withdraw) -> None:
+        """From now on `withdraw` hears of what is not vouched for any more, but for what is so by time or trust."""
+        with self._lock:
+            self._withdraw = withdraw
+
+    def vouches(self, path: Path, metadata: FileMetadata | None) -> bool:
+        """See `MetadataCache.vouches`; never while the feed is not trusted."""
+        with self._lock:
+            now, trusted = self._now()
+            return trusted and self._cache.vouches(path, metadata, now)
+
+    @property
+    def trust(self) -> int:
+        """A number above 0 while the feed is trusted: another one each time that what was known became suspect."""
+        with self._lock:
+            return self._cache.generation if self._coherence.trusted(self._clock()) else 0
+
+    def names(self) -> list[tuple[Path, list[bytes]]]:
+        """All names that anything was ever known of, by directory, the deepest first."""
+        with self._lock:
+            nodes = self._cache.tree.nodes()
+        return directories(nodes)  # not under the lock: it takes long, and a node stays where it is
 
     # --- the feed's side
 
@@ -307,6 +295,8 @@ class CoherentCache:
             numbers = {path: self._judged(path, as_of, asked) for path, _ in effects.facts}
             absent = None if effects.absent is None else self._judged(effects.absent, as_of, asked)
             self._note(effects)
+            self._doing = effects
+            self._quiet = frozenset() if effects.failed else frozenset(path for path, _ in effects.touched)
             now, trusted = self._now()
             before = self._number_before(as_of)
             for path in effects.gone:
@@ -327,12 +317,29 @@ class CoherentCache:
                 self._cache.keep_listing(effects.made, (), made, now)
             if effects.linked:
                 self._cache.doubt_linked(now)
+            self._doing = None
+            if effects.moved:
+                for path in effects.gone:
+                    self._withdraw(path, UNSURE)
 
     # --- with the lock held
 
     def _now(self) -> tuple[float, bool]:
         now = self._clock()
         return now, self._coherence.trusted(now)
+
+    def _withdrawn(self, path: Path, what: Withdrawal) -> None:
+        """Pass on what the cache says, but for what the kernel did itself; and it took along what it moved."""
+        done = self._doing
+        if done is None:
+            self._withdraw(path, what)
+            return
+        if path not in self._quiet:
+            self._withdraw(path, what)
+        if done.moved:
+            for here, there in (done.gone, done.gone[::-1]):
+                if path[: len(here)] == here:
+                    self._withdraw(there + path[len(here) :], what)
 
     def _judged(self, path: Path, as_of: Moment | None, asked: Asked, *, listing: bool = False) -> int | None:
         """The number that an answer may be kept as of; None: not at all."""
@@ -380,10 +387,4 @@ class CoherentCache:
     def _note(self, effects: Effects) -> None:
         """From now on, answers to questions that were asked before are overtaken."""
         self._done += 1
-        touched = [(path, False) for path, _ in effects.facts] + [(path, False) for path in effects.doubted]
-        touched += [(path, True) for path in effects.gone]
-        if effects.absent is not None:
-            touched.append((effects.absent, True))
-        if effects.by_handle is not None:
-            touched.append((effects.by_handle[0], False))
-        self._own.add(self._done, tuple(touched))
+        self._own.add(self._done, effects.touched)

@@ -15,7 +15,8 @@ from typing import Final
 from peer.errors import FrameRefused, OperationFailed
 from peer.filesystem import FileSystem
 from peer.mount.coherence import State
-from peer.mount.coherent_cache import Applied, CoherentCache
+from peer.mount.coherent_cache import CoherentCache
+from peer.mount.knowledge import Applied
 from peer.session.feed_cipher import FeedOpener
 from schema.changes import ChangeBatch, ChangeBatchError, decode_batch
 from schema.replies import Following

@@ -15,7 +15,8 @@ from typing import Final, NamedTuple
 
 from peer.errors import OperationFailed
 from peer.filesystem import Decorator, FileSystem
-from peer.mount.coherent_cache import CoherentCache, Standing
+from peer.mount.coherent_cache import CoherentCache
+from peer.mount.knowledge import Standing
 from peer.mount.stored_contents import Contents
 from schema.attributes import FileMetadata
 from schema.paths import RelativePath

@@ -17,11 +17,13 @@ import functools
 import importlib
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from peer.errors import OperationFailed, PeerError
+from peer.mount.fuse_structures import Connection2, Context, RecordLockStructure
 from peer.mount.fuse_translation import Callbacks, RecordLock, Translation
 from schema.failure_codes import errno_of
 from schema.limits import MAX_DATA, MAX_GROUPS
@@ -82,8 +84,7 @@ class KernelOptions:
     source: str
     """As df(1) shows it."""
     attribute_timeout: float
-    entry_timeout: float
-    negative_timeout: float
+    """For attributes and names; that there is no such name is not believed at all. See `Session.believe`."""
     allow_other: bool
     default_permissions: bool
     posix_acl: bool
@@ -107,45 +108,9 @@ class LibraryFailed(PeerError):
         self.status = status
 
 
-class _Context(ctypes.Structure):
-    """struct fuse_context of fuse.h; not every binding declares umask."""
-
-    _fields_ = (
-        ("fuse", ctypes.c_void_p),
-        ("uid", ctypes.c_uint),
-        ("gid", ctypes.c_uint),
-        ("pid", ctypes.c_int),
-        ("private_data", ctypes.c_void_p),
-        ("umask", ctypes.c_uint),
-    )
-
-
-class _Connection2(ctypes.Structure):
-    """struct fuse_conn_info of libfuse 2, which fusepy does not declare."""
-
-    _fields_ = (
-        ("proto_major", ctypes.c_uint),
-        ("proto_minor", ctypes.c_uint),
-        ("async_read", ctypes.c_uint),
-        ("max_write", ctypes.c_uint),
-        ("max_readahead", ctypes.c_uint),
-        ("capable", ctypes.c_uint),
-        ("want", ctypes.c_uint),
-        ("max_background", ctypes.c_uint),
-        ("congestion_threshold", ctypes.c_uint),
-    )
-
-
-class _RecordLock(ctypes.Structure):
-    """struct flock of fcntl(2), which fusepy does not declare."""
-
-    _fields_ = (
-        ("l_type", ctypes.c_short),
-        ("l_whence", ctypes.c_short),
-        ("l_start", ctypes.c_longlong),
-        ("l_len", ctypes.c_longlong),
-        ("l_pid", ctypes.c_int),
-    )
+def _kernel() -> tuple[int, int]:
+    numbers = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
 
 
 def _function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
@@ -153,7 +118,7 @@ def _function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
     return ctypes.CFUNCTYPE(result, *arguments)(ctypes.cast(getattr(_library, name), ctypes.c_void_p).value or 0)
 
 
-_get_context = _function("fuse_get_context", ctypes.POINTER(_Context))
+_get_context = _function("fuse_get_context", ctypes.POINTER(Context))
 _fuse_interrupted = _function("fuse_interrupted", ctypes.c_int)
 _fuse_getgroups = _function("fuse_getgroups", ctypes.c_int, ctypes.c_int, ctypes.POINTER(ctypes.c_uint))
 _get_session = _function("fuse_get_session", ctypes.c_void_p, ctypes.c_void_p)
@@ -169,6 +134,14 @@ if _THREE:
         "fuse_lowlevel_notify_inval_entry",
         ctypes.c_int, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_char_p, ctypes.c_size_t,
     )  # fmt: skip
+_EXPIRES: Final = _THREE and hasattr(_library, "fuse_lowlevel_notify_expire_entry") and _kernel() >= (6, 2)
+"""Whether a name can be made to be looked up anew (FUSE_EXPIRE_ONLY); an older kernel would take it away instead."""
+if _EXPIRES:
+    _expire_entry = _function(
+        "fuse_lowlevel_notify_expire_entry",
+        ctypes.c_int, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int,
+    )  # fmt: skip
+    _EXPIRE_ONLY: Final = 1  # FUSE_LL_EXPIRE_ONLY; later versions of libfuse know nothing else and take no flags
 
 
 def number_of(failure: BaseException) -> int:
@@ -186,8 +159,8 @@ def number_of(failure: BaseException) -> int:
 class Session:
     """The running mount: who calls, whether they gave up, and what the kernel is asked to forget.
 
-    The three `forget_*` must not run on a thread of a callback (`kernel_cache` says why); each answers 0 or an errno:
-    ENOENT when the kernel holds nothing of the kind, ENOSYS on libfuse 2.
+    The three `forget_*` and `expire_entry` must not run on a thread of a callback (`kernel_cache` says why); each
+    answers 0 or an errno: ENOENT when the kernel holds nothing of the kind, ENOSYS where that cannot be said.
     """
 
     def __init__(self) -> None:
@@ -246,6 +219,20 @@ class Session:
         if self._config is not None:
             self._config.hard_remove = 0 if keep else 1
 
+    @property
+    def hears(self) -> bool:
+        """Whether the kernel can be told of changes: what it may believe for long depends on it."""
+        return self._config is not None
+
+    expires_names = _EXPIRES
+    """Whether `expire_entry` works."""
+
+    def believe(self, attributes: float, names: float, absences: float) -> None:
+        """What is answered from now on, the kernel may believe for so many seconds; no effect on libfuse 2."""
+        config = self._config
+        if config is not None:
+            config.attr_timeout, config.entry_timeout, config.negative_timeout = attributes, names, absences
+
     def forget_attributes(self, node: int) -> int:
         """Drop the attributes of inode `node`; touches no page and takes no lock of an inode."""
         return self._notify(_inval_inode, node, -1, 0) if _THREE else errno.ENOSYS
@@ -257,6 +244,12 @@ class Session:
     def forget_entry(self, parent: int, name: bytes) -> int:
         """Drop what `name` means in the directory inode `parent`, also that it means nothing; locks the directory."""
         return self._notify(_inval_entry, parent, name, len(name)) if _THREE else errno.ENOSYS
+
+    def expire_entry(self, parent: int, name: bytes) -> int:
+        """Have `name` in `parent` looked up anew at its next use; who works in or below it stays where they are."""
+        if not _EXPIRES:
+            return errno.ENOSYS
+        return self._notify(_expire_entry, parent, name, len(name), _EXPIRE_ONLY)
 
     def _notify(self, function: Callable[..., Any], *arguments: Any) -> int:
         session = self._session
@@ -293,8 +286,8 @@ class _Mount(Translation, _module.FUSE):  # type: ignore[misc,name-defined]  # t
                 "hard_remove": True,
                 "big_writes": True,
                 "attr_timeout": options.attribute_timeout,
-                "entry_timeout": options.entry_timeout,
-                "negative_timeout": options.negative_timeout,
+                "entry_timeout": options.attribute_timeout,
+                "negative_timeout": 0,
             }
         elif LIBFUSE >= (3, 12):
             keywords |= {"max_threads": _MAX_THREADS, "max_idle_threads": _MAX_IDLE_THREADS}
@@ -315,9 +308,8 @@ class _Mount(Translation, _module.FUSE):  # type: ignore[misc,name-defined]  # t
         settings.use_ino = 1
         settings.hard_remove = 1
         settings.nullpath_ok = 1
-        settings.attr_timeout = options.attribute_timeout
-        settings.entry_timeout = options.entry_timeout
-        settings.negative_timeout = options.negative_timeout
+        settings.attr_timeout = settings.entry_timeout = options.attribute_timeout
+        settings.negative_timeout = 0
         settings.direct_io = settings.kernel_cache = settings.auto_cache = 0
         self._started(settings)
 
@@ -357,10 +349,10 @@ class _FusepyMount(_Mount):
     readdir = Translation.readdir_fuse_2
 
     def init(self, connection: int) -> None:
-        self.init_fuse_2(ctypes.cast(connection, ctypes.POINTER(_Connection2)))
+        self.init_fuse_2(ctypes.cast(connection, ctypes.POINTER(Connection2)))
 
     def lock(self, path: bytes | None, info: Any, command: int, lock: Any) -> None:
-        super().lock(path, info, command, ctypes.cast(lock, ctypes.POINTER(_RecordLock)))
+        super().lock(path, info, command, ctypes.cast(lock, ctypes.POINTER(RecordLockStructure)))
 
 
 def run(operations: Callbacks, mountpoint: str, options: KernelOptions, started: Callable[[Any], None]) -> None:

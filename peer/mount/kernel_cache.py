@@ -4,28 +4,31 @@ The one rule: no thread that answers a callback notifies the kernel itself, or w
 deadline. A notification may need what the callback's own system call holds: the directory's lock for an entry, a page's
 lock for a file's pages, and for any of them an inode that is on its way out and being written back.
 
-Two threads, so that what must not wait does not stand behind what may:
+Several threads, so that what must not wait does not stand behind what may:
 
 * ``attributes``: drops attributes only, which takes no lock (fuse_reverse_inval_inode with a negative offset);
-* ``pages``: pages, entries, and the walks that learn node ids.
+* ``pages``: pages for callbacks that wait for it, and the walks that learn node ids;
+* ``names``: pages and entries, each directory on one of several, since a lookup or a change that goes on in a directory
+  holds up whoever has something to say of its names.
 
-Paths are the agent's.
+Paths are the agent's. What is said, and when, is the business of `kernel_belief`.
 """
 
 from __future__ import annotations
 
 import errno
-import logging
+import threading
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from peer.mount.aliases import Alias, Aliases
 from peer.mount.node_ids import NodeIds
-from peer.mount.notification_lane import Job, NotificationLane
+from peer.mount.notification_lane import NotificationLane
+from peer.mount.path_table import PathTable
 from peer.mount.shown_versions import ShownVersions
+from peer.mount.withdrawals import NAMES, Withdrawal
 from schema.attributes import FileMetadata
 from schema.paths import RelativePath
-
-log = logging.getLogger(__name__)
 
 _CAPACITY: Final = 8192
 """Notifications that may be waiting, a lane."""
@@ -35,8 +38,7 @@ _OPEN_DEADLINE: Final = 0.25
 """Seconds that opening a file which has changed waits for the attributes that the kernel holds of it to be dropped."""
 _LOCK_DEADLINE: Final = 1.0
 """Seconds that taking a lock waits for the file's pages to be dropped."""
-_POST_DEADLINE: Final = 1.0
-"""Seconds that the change feed waits for room."""
+_NAME_LANES: Final = 4
 _STOP_DEADLINE: Final = 2.0
 
 
@@ -46,44 +48,132 @@ class Notifier(Protocol):
     def forget_attributes(self, node: int) -> int: ...
     def forget_file(self, node: int) -> int: ...
     def forget_entry(self, parent: int, name: bytes) -> int: ...
+    def expire_entry(self, parent: int, name: bytes) -> int: ...
+    def believe(self, attributes: float, names: float, absences: float) -> None: ...
+    @property
+    def hears(self) -> bool: ...
+    @property
+    def expires_names(self) -> bool: ...
+
+
+class Answers(Protocol):
+    """Hears what the kernel is answered and what it has us do; see `kernel_belief`."""
+
+    def given(self, path: RelativePath, metadata: FileMetadata | None) -> None: ...
+    def given_by_handle(self, path: RelativePath | None, metadata: FileMetadata) -> None: ...
+    def left(self, path: RelativePath, metadata: FileMetadata) -> None: ...
+    def moved(self, source: RelativePath, destination: RelativePath) -> None: ...
+    def end(self) -> None: ...
 
 
 class KernelCache:
     """The notification room of one mount."""
 
-    def __init__(self, notifier: Notifier, nodes: NodeIds) -> None:
+    def __init__(self, notifier: Notifier, nodes: NodeIds, answers: Answers | None = None) -> None:
         self._notifier = notifier
         self._nodes = nodes
+        self._answers = answers
         self._aliases = Aliases()
         self._shown = ShownVersions()
+        self._lock = threading.Lock()
+        self._waiting: dict[RelativePath, Withdrawal] = {}
+        self._names = [NotificationLane(f"kernel-names-{number}", _CAPACITY) for number in range(_NAME_LANES)]
+        self._open: tuple[PathTable[int], ...] = ()
         self._attributes = NotificationLane("kernel-attributes", _CAPACITY)
         self._pages = NotificationLane("kernel-pages", _CAPACITY)
 
+    def know_open(self, *tables: PathTable[int]) -> None:
+        """The open files and directories, for which the kernel may hold attributes even where it lost the name."""
+        self._open = tables
+
     def begin(self) -> None:
         """Start the threads; the mount is up."""
-        self._attributes.start()
-        self._pages.start()
+        for lane in (self._attributes, self._pages, *self._names):
+            lane.start()
 
     def end(self) -> None:
         """Stop the threads; the mount is going down."""
-        self._attributes.stop(_STOP_DEADLINE)
-        self._pages.stop(_STOP_DEADLINE)
+        if self._answers is not None:
+            self._answers.end()
+        for lane in (self._attributes, self._pages, *self._names):
+            lane.stop(_STOP_DEADLINE)
 
-    # For the change feed, from any thread that answers no callback.
+    # For `kernel_belief`, on its own thread.
 
-    def invalidate_file(self, path: RelativePath) -> bool:
-        """Have the kernel forget attributes and pages of `path`, soon. False, and logged, when there is no room."""
-        return self._post(lambda: self._forget_file(path), path)
+    @property
+    def hears(self) -> bool:
+        """Whether the kernel can be told anything."""
+        return self._notifier.hears
 
-    def invalidate_entry(self, parent: RelativePath, name: bytes) -> bool:
-        """Have the kernel forget what `name` is in `parent`, or that it is nothing, soon. As `invalidate_file`."""
-        return self._post(lambda: self._forget_entry(parent, name), (*parent, name))
+    @property
+    def expires_names(self) -> bool:
+        """Whether names can be made to be looked up anew, so that the kernel may keep them for long."""
+        return self._notifier.expires_names
 
-    def _post(self, job: Job, path: RelativePath) -> bool:
-        posted = self._pages.post(job, _POST_DEADLINE)
-        if not posted:
-            log.warning("the kernel takes no notifications: %r may be seen as it was until it expires", path)
-        return posted
+    def believe(self, attributes: float, names: float, absences: float) -> None:
+        """See `Session.believe`."""
+        self._notifier.believe(attributes, names, absences)
+
+    def forget(self, path: RelativePath, what: Withdrawal) -> bool:
+        """Have the kernel forget `what` of `path`: attributes before this returns, the rest soon.
+
+        Only for names in directories of which the kernel was told something. False when there is no room: the rest is
+        to be said again later.
+        """
+        rest = what & ~Withdrawal.ATTRIBUTES
+        if what & (Withdrawal.ATTRIBUTES | Withdrawal.PAGES):
+            node = self._nodes.known(path)
+            if node is not None:
+                self._notifier.forget_attributes(node)
+            elif self._is_open(path):
+                rest |= Withdrawal.ATTRIBUTES
+            else:
+                rest &= ~Withdrawal.PAGES
+        if not rest:
+            return True
+        with self._lock:
+            before = self._waiting.get(path)
+            self._waiting[path] = rest if before is None else before | rest
+        if before is not None or self._lane(path[:-1]).post(lambda: self._forget_rest(path)):
+            return True
+        with self._lock:
+            self._waiting.pop(path, None)
+        return False
+
+    def forget_attributes_in(self, directory: RelativePath, names: Sequence[bytes]) -> None:
+        """Have the kernel forget the attributes of those files, as far as it holds their names."""
+        self._nodes.of_directory(directory, cached_only=True)  # remembered for `forget_names_in`
+        for node in self._nodes.within(directory, names):
+            self._notifier.forget_attributes(node)
+
+    def forget_names_in(self, directory: RelativePath, names: Sequence[bytes]) -> bool:
+        """Have the kernel look up `names` anew at their next use, soon. False when there is no room."""
+
+        def known() -> None:
+            node = self._nodes.of_directory(directory, cached_only=True)
+            if node is None:
+                # To find it takes a question, which may wait for an agent that is out of reach.
+                self._pages.post(sought)
+            else:
+                for name in names:
+                    self._notifier.expire_entry(node, name)
+
+        def sought() -> None:
+            node = self._nodes.of_directory(directory, cached_only=False)
+            for name in names if node is not None else ():
+                self._notifier.expire_entry(node or 0, name)
+
+        return self._lane(directory).post(known)
+
+    def open_paths(self) -> list[RelativePath]:
+        """What is open."""
+        return [path for table in self._open for path in table.paths()]
+
+    def _is_open(self, path: RelativePath) -> bool:
+        return any(table.at(path) for table in self._open)
+
+    def _lane(self, directory: RelativePath) -> NotificationLane:
+        return self._names[hash(directory) % _NAME_LANES]
 
     # For the operations, on the threads of callbacks.
 
@@ -94,6 +184,8 @@ class KernelCache:
     def observe(self, path: RelativePath, metadata: FileMetadata) -> None:
         """`path` was seen with `metadata`, and the kernel is told so."""
         self._shown.show(path, metadata)
+        if self._answers is not None:
+            self._answers.given(path, metadata)
         alias = self._aliases.observe(path, metadata)
         if alias is not None:
             self._pages.post(lambda: self._learn(alias))
@@ -118,11 +210,25 @@ class KernelCache:
             # The name has expired by now, its attributes may have not: the walk asks us for both.
             self._pages.wait_for(lambda: forget(cached_only=False), _OPEN_DEADLINE)
 
+    def missed(self, path: RelativePath) -> None:
+        """`path` was looked for, and there is no such file."""
+        if self._answers is not None:
+            self._answers.given(path, None)
+
+    def observe_open(self, path: RelativePath | None, metadata: FileMetadata) -> None:
+        """An open file was seen with `metadata`; `path` is where it is, as far as we know."""
+        if path is not None:
+            self._shown.show(path, metadata)
+        if self._answers is not None:
+            self._answers.given_by_handle(path, metadata)
+
     def changed(self, metadata: FileMetadata, path: RelativePath | None, *, data: bool = False) -> None:
         """A file was changed through `path` and has `metadata` now: its other names' attributes expire first.
 
         With `data` their pages are dropped too, soon.
         """
+        if self._answers is not None and path is not None:
+            self._answers.left(path, metadata)
         self._expire(self._aliases.others((metadata.volume, metadata.inode), path), data=data)
 
     def removed(self, path: RelativePath) -> None:
@@ -131,6 +237,7 @@ class KernelCache:
 
     def moved(self, source: RelativePath, destination: RelativePath) -> None:
         """`source` was renamed to `destination`, which it replaced if that was there."""
+        self._moved(source, destination)
         replaced = self._aliases.remove(destination)
         file = self._aliases.file_at(source)
         self._aliases.move(source, destination)
@@ -138,9 +245,16 @@ class KernelCache:
 
     def exchanged(self, one: RelativePath, other: RelativePath) -> None:
         """`one` and `other` changed places."""
+        self._moved(one, other)
+        self._moved(other, one)
         aside = (b"/",)
         for source, destination in ((one, aside), (other, one), (aside, other)):
             self._aliases.move(source, destination)
+
+    def _moved(self, source: RelativePath, destination: RelativePath) -> None:
+        self._nodes.moved(source, destination)
+        if self._answers is not None:
+            self._answers.moved(source, destination)
 
     def _expire(self, aliases: tuple[Alias, ...], *, data: bool = False) -> None:
         if not aliases:
@@ -182,7 +296,29 @@ class KernelCache:
         if node is not None:
             self._notifier.forget_file(node)
 
-    def _forget_entry(self, parent: RelativePath, name: bytes) -> None:
-        node = self._nodes.of(parent, cached_only=True) or self._nodes.of(parent, cached_only=False)
-        if node is not None:
-            self._notifier.forget_entry(node, name)
+    def _forget_rest(self, path: RelativePath) -> None:
+        with self._lock:
+            what = self._waiting.pop(path)
+        if what & (Withdrawal.ATTRIBUTES | Withdrawal.PAGES):
+            node = self._nodes.of(path, cached_only=not self._is_open(path))
+            if node is not None and what & Withdrawal.PAGES:
+                self._notifier.forget_file(node)
+            elif node is not None:
+                self._notifier.forget_attributes(node)
+        if what & NAMES and path:
+            self._forget_entry(path[:-1], path[-1], what)
+
+    def _forget_entry(self, parent: RelativePath, name: bytes, what: Withdrawal) -> None:
+        if self.expires_names:
+            say = self._notifier.expire_entry
+        elif what & Withdrawal.MEANING:
+            say = self._notifier.forget_entry
+        else:
+            return  # it is believed for a short time only
+        node = self._nodes.of_directory(parent, cached_only=False)
+        if node is not None and say(node, name) == errno.ENOENT and self._nodes.of(parent, cached_only=True) is None:
+            # Nothing of that name, or the directory has another number by now.
+            self._nodes.forget(parent)
+            now = self._nodes.of_directory(parent, cached_only=False)
+            if now is not None and now != node:
+                say(now, name)

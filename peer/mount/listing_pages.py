@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
-from peer.mount.coherent_cache import Asked
+from peer.mount.knowledge import Asked
 from schema.attributes import FileMetadata
 from schema.changes import Moment
 from schema.replies import DirectoryEntry, DirectoryPage

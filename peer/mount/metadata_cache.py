@@ -14,11 +14,13 @@ from peer.mount.metadata_node import (
     ABSENT,
     NEVER,
     UNKNOWN,
+    is_linked,
     pack,
     unpack,
     verifiable,
 )
 from peer.mount.metadata_tree import Path, subtree
+from peer.mount.withdrawals import EVERYTHING
 from schema.attributes import FileMetadata
 from schema.changes import Change, Changed, Renamed
 
@@ -42,8 +44,8 @@ class MetadataCache(Facts):
     `now` is a monotonic time; `trusted` is whether the feed is trusted at that time.
     """
 
-    def __init__(self, *, ttl: float, entries: int = DEFAULT_ENTRIES) -> None:
-        super().__init__(ttl=ttl, entries=entries)
+    def __init__(self, *, ttl: float, backstop: float = BACKSTOP, entries: int = DEFAULT_ENTRIES) -> None:
+        super().__init__(ttl=ttl, backstop=backstop, entries=entries)
 
     def __len__(self) -> int:
         """Names in the tree."""
@@ -107,6 +109,22 @@ class MetadataCache(Facts):
         """The number as of which the attributes of `path` are known."""
         node = self.tree.find(path)
         return self.as_of_node(node) if node is not None else UNKNOWN
+
+    def vouches(self, path: Path, metadata: FileMetadata | None, now: float) -> bool:
+        """Whether a trusted feed tells of each change of what was just said of `path` (None: that it is absent).
+
+        A name that a complete listing does not have is remembered from now on.
+        """
+        known = self.metadata(path, now, trusted=True)
+        if known is None or known.suspect or known.metadata != metadata:
+            return False
+        node, depth = self.tree.deepest(path)
+        if depth == len(path) - 1 and node.details is not None and node.packed != ABSENT:
+            self.keep(path, None, node.details.names_as_of, now)
+            node = self.tree.make(path)
+        elif depth < len(path):
+            return False
+        return node.packed is not None and node.as_of != UNKNOWN and not is_linked(node.packed)
 
     # --- learning from answers; `as_of` is the number that the feed had reached before the agent looked, or UNKNOWN
 
@@ -204,6 +222,7 @@ class MetadataCache(Facts):
             node.forget()
             node = node.parent
         if node.packed == ABSENT:
+            self.withdraw_node(node)
             node.generation = NEVER
         elif depth == len(path) - 1 and node.details is not None:
             node.details.complete = False
@@ -226,8 +245,7 @@ class MetadataCache(Facts):
             self.doubt(path, as_of)
             return
         for each in subtree(found):
-            self.tree.unlist(each)
-            each.forget()
+            self.forget_node(each)
 
     # --- inside
 
@@ -235,10 +253,12 @@ class MetadataCache(Facts):
         node, depth = self.tree.deepest(path)
         if depth < len(path):
             # Nothing is known of it; only a complete listing must hear of a new name.
+            self.withdraw(path, EVERYTHING)
             if depth < len(path) - 1 or not self.lists_before(node, number):
                 return
             node = self.tree.make(path)
         elif node.packed is None and not (node.parent and self.lists_before(node.parent, number)):
+            self.withdraw(path, EVERYTHING)
             if metadata is None:
                 self.prune_node(node, number)
             return
@@ -270,12 +290,14 @@ class MetadataCache(Facts):
         node, depth = self.tree.deepest(path)
         if depth < len(path):
             if node.packed == ABSENT and self.as_of_node(node) < number:
+                self.withdraw_node(node)
                 node.generation = NEVER
             elif depth == len(path) - 1 and self.lists_before(node, number) and node.details is not None:
                 node.details.complete = False
             return
         for each in subtree(node):
             if self.as_of_node(each) < number:
+                self.withdraw_node(each, EVERYTHING)
                 each.generation = NEVER
                 each.details = None
             elif each.details is not None and each.details.names_as_of < number:
@@ -297,4 +319,4 @@ class MetadataCache(Facts):
         details.complete = all((child := node.child(name)) is not None and child.packed for name in listed)
         details.names_generation = self.generation
         details.names_as_of = as_of
-        details.names_until = now + (self.ttl if as_of == UNKNOWN else BACKSTOP)
+        details.names_until = now + (self.ttl if as_of == UNKNOWN else self.backstop)

@@ -13,7 +13,8 @@ from __future__ import annotations
 from typing import Final
 
 from peer.mount.metadata_node import NEVER, UNKNOWN, Details, Node, is_linked, is_single, same_file
-from peer.mount.metadata_tree import Path, Tree, subtree
+from peer.mount.metadata_tree import Path, Tree, path_of, subtree
+from peer.mount.withdrawals import UNSURE, Withdraw, Withdrawal, withdrawal
 
 BACKSTOP: Final = 3600.0
 """Seconds after which even what a feed covers is verified."""
@@ -22,20 +23,29 @@ BACKSTOP: Final = 3600.0
 class Facts:
     """The nodes of a cache of at most `entries` names; `generation` tells what was learnt since the feed is followed.
 
-    `now` is a monotonic time; `trusted` is whether the feed is trusted at that time.
+    `now` is a monotonic time; `trusted` is whether the feed is trusted at that time. `withdraw` hears whenever a fact
+    is replaced, doubted or forgotten, but not of what becomes suspect by age or with all else.
     """
 
-    def __init__(self, *, ttl: float, entries: int) -> None:
+    def __init__(self, *, ttl: float, backstop: float, entries: int) -> None:
         self.ttl = ttl
-        self.tree = Tree(entries)
+        self.backstop = backstop
+        self.tree = Tree(entries, self.withdraw_node)
+        self.withdraw: Withdraw = lambda _path, _what: None
         self.generation = self.numbered_since = NEVER + 1
         self.linked_until = 0.0
         """Facts of files with several names that end by then were learnt before one of those changed."""
         self.learnt = 0
         """How often something was learnt."""
 
+    def withdraw_node(self, node: Node, what: Withdrawal = UNSURE) -> None:
+        """Nobody is to go by what is known of `node` any more."""
+        if what and node.packed is not None:
+            self.withdraw(path_of(node), what)
+
     def doubt_node(self, node: Node, as_of: int) -> None:
         """The file was changed, and the feed had reached `as_of` before."""
+        self.withdraw_node(node)
         node.as_of = max(as_of, self.as_of_node(node))
         node.generation = NEVER if node.as_of == UNKNOWN else -self.generation
         if node.details is not None:
@@ -49,12 +59,14 @@ class Facts:
             self.prune_node(node, as_of)
         self.tree.unlist(node)
         linked = is_linked(packed)
-        lifetime = self.ttl if linked or as_of == UNKNOWN else BACKSTOP
+        lifetime = self.ttl if linked or as_of == UNKNOWN else self.backstop
         node.learn(packed, as_of, self.generation, now + lifetime)
+        self.withdraw_node(node, withdrawal(before, packed))
         if linked:
             # Changes may be told of under this name only, from now on.
             other = self.tree.unlist_file(packed)
             if other is not None:
+                self.withdraw_node(other)
                 other.generation = NEVER
         elif is_single(packed):
             other = self.tree.file(packed)
@@ -66,8 +78,13 @@ class Facts:
         """What was below `node` is gone; what is known of a later one of that name stays."""
         for each in subtree(node):
             if each is not node and self.as_of_node(each) <= number:
-                self.tree.unlist(each)
-                each.forget()
+                self.forget_node(each)
+
+    def forget_node(self, node: Node) -> None:
+        """Nothing is known of `node` any more."""
+        self.withdraw_node(node)
+        self.tree.unlist(node)
+        node.forget()
 
     def is_sure(self, node: Node, now: float, *, trusted: bool) -> bool:
         """Whether the attributes may be shown."""

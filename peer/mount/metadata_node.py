@@ -23,6 +23,8 @@ _VERIFIED: Final = slice(CANONICAL.size)
 _INODE: Final = slice(0, 8)
 _VOLUME: Final = slice(44, 52)
 _CTIME: Final = slice(68, 76)
+_VERSION: Final = (slice(24, 32), slice(60, 76))
+"""Size; mtime and ctime."""
 _MODE_AND_LINKS: Final = struct.Struct(">II")
 PACKED_SIZE: Final = CANONICAL.size + _ATIME.size
 """Bytes of what `pack` gives for a file that is there."""
@@ -57,6 +59,11 @@ def verifiable(packed: bytes) -> bytes:
 def same_file(one: bytes, other: bytes) -> bool:
     """Whether both are attributes of one inode."""
     return bool(one and other) and file_key(one) == file_key(other)
+
+
+def same_version(one: bytes, other: bytes) -> bool:
+    """Whether both are attributes of one version of one inode."""
+    return same_file(one, other) and all(one[part] == other[part] for part in _VERSION)
 
 
 def file_key(packed: bytes) -> bytes:

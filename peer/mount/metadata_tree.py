@@ -7,7 +7,7 @@ was cut off the tree stays for good.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from peer.mount.metadata_node import Node, file_key
 
@@ -15,10 +15,14 @@ Path = tuple[bytes, ...]
 
 
 class Tree:
-    """Nodes by path, at most `entries` of them: what was not used since the clock's hand passed it last goes."""
+    """Nodes by path, at most `entries` of them: what was not used since the clock's hand passed it last goes.
 
-    def __init__(self, entries: int) -> None:
+    `evicting` hears of each before it does.
+    """
+
+    def __init__(self, entries: int, evicting: Callable[[Node], None]) -> None:
         self._entries = entries
+        self._evicting = evicting
         self._root = Node(b"", None)
         self._clock: deque[Node] = deque()
         self._files: dict[bytes, Node] = {}
@@ -51,6 +55,10 @@ class Tree:
             self._queue(below)
             node = below
         return node
+
+    def nodes(self) -> list[Node]:
+        """All nodes, as of now."""
+        return list(self._clock)
 
     def enlist(self, node: Node) -> None:
         """`node` is the only name of its file, as far as is known."""
@@ -86,6 +94,8 @@ class Tree:
                 self._clock.append(node)
                 continue
             attached = node.parent is not None and node.parent.child(node.name) is node
+            if attached:
+                self._evicting(node)
             self.unlist(node)
             node.forget()
             if node.children:
@@ -94,6 +104,24 @@ class Tree:
             if attached and node.parent is not None:
                 del _children(node.parent)[node.name]
             return
+
+
+def path_of(node: Node) -> Path:
+    """Where `node` is in its tree, or was when it was cut off."""
+    names: list[bytes] = []
+    while node.parent is not None:
+        names.append(node.name)
+        node = node.parent
+    return tuple(reversed(names))
+
+
+def directories(nodes: list[Node]) -> list[tuple[Path, list[bytes]]]:
+    """`nodes` by the directory that they are in, the deepest first."""
+    found: dict[Node, list[bytes]] = {}
+    for node in nodes:
+        if node.parent is not None:
+            found.setdefault(node.parent, []).append(node.name)
+    return sorted(((path_of(parent), names) for parent, names in found.items()), key=lambda each: -len(each[0]))
 
 
 def subtree(node: Node) -> Iterator[Node]:

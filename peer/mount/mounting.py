@@ -15,7 +15,7 @@ from peer.filesystem import FileSystem
 from peer.mount import fuse_binding, kernel_read_ahead
 from peer.mount.adapter import Mounted
 from peer.mount.identity_map import IdentityMap, IdentityMode, MappedIdentity, PreservedIdentity
-from peer.mount.kernel_cache import KernelCache
+from peer.mount.kernel_cache import Answers, KernelCache
 from peer.mount.mountpoint import MountError, mount_at, prepare
 from peer.mount.node_ids import NodeIds
 from peer.mount.operations import Operations
@@ -48,9 +48,7 @@ class MountOptions:
     allow_other: bool = False
     """Users other than the mounting one may use the mount; unless that is root, /etc/fuse.conf must allow it."""
     attribute_timeout: float = 1.0
-    entry_timeout: float = 1.0
-    negative_timeout: float = 0.0
-    """How long a name is believed not to exist: not at all, for nobody tells us yet of files made elsewhere."""
+    """How long the kernel believes what it is told of files and names, unless `answers` sees to more."""
 
 
 def _identity(options: MountOptions, attached: Attached) -> IdentityMap:
@@ -73,13 +71,15 @@ def mount(
     options: MountOptions,
     *,
     session: fuse_binding.Session | None = None,
+    answers: Answers | None = None,
     ready: Callable[[KernelCache], None] = lambda _: None,
 ) -> None:
     """Mount `filesystem` on `mountpoint` and serve it until it is unmounted or SIGTERM, SIGINT or SIGHUP comes.
 
     Call it on the main thread, which it keeps. `session` is handed in by who wants to know, while it waits for an
-    answer, whether its caller has given up. `ready` is called once mounted, on another thread, with the room that
-    makes the kernel forget. A mount that is busy at the end is detached and goes when its last user does.
+    answer, whether its caller has given up. `answers` hears what the kernel is answered. `ready` is called once
+    mounted, on another thread, with the room that makes the kernel forget. A mount that is busy at the end is detached
+    and goes when its last user does.
 
     Raises `MountError` when the directory cannot be mounted on, `OperationFailed` when `options.remote_path` cannot
     be attached.
@@ -90,7 +90,7 @@ def mount(
     _refuse_to_pretend(options, attached)
     identity = _identity(options, attached)
     session = session or fuse_binding.Session()
-    kernel = KernelCache(session, NodeIds(os.fsencode(directory), root))
+    kernel = KernelCache(session, NodeIds(os.fsencode(directory), root), answers)
     mounted = Mounted(
         filesystem=filesystem,
         root=root,
@@ -118,8 +118,6 @@ def mount(
             fuse_binding.KernelOptions(
                 source=f"remotefs#{options.agent}:{display(root)}",
                 attribute_timeout=options.attribute_timeout,
-                entry_timeout=options.entry_timeout,
-                negative_timeout=options.negative_timeout,
                 allow_other=options.allow_other,
                 # Without these the agent decides, whose user's rights are the mounting user's.
                 default_permissions=preserved or options.allow_other,

@@ -48,6 +48,11 @@ class PathTable(Generic[K]):
         with self._lock:
             return frozenset(self._keys.get(path, ()))
 
+    def paths(self) -> list[RelativePath]:
+        """All paths at which anything is."""
+        with self._lock:
+            return list(self._keys)
+
     def forget(self, path: RelativePath) -> frozenset[K]:
         """The name `path` was removed: its keys, which are nowhere from now on."""
         with self._lock:

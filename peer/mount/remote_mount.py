@@ -27,8 +27,8 @@ from peer.mount.feed_follower import FeedFollower
 from peer.mount.freshness import Clocks, ToldFreshness
 from peer.mount.fuse_binding import Session
 from peer.mount.kept_metadata.keeper import MetadataKeeper, kept_in
+from peer.mount.kernel_belief import KernelBelief
 from peer.mount.kernel_cache import KernelCache
-from peer.mount.kernel_news import KernelNews
 from peer.mount.metadata_cache import MetadataCache
 from peer.mount.mounting import MountOptions, mount
 from peer.mount.reached import Reached
@@ -64,10 +64,12 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
             padding=Padding(settings.network.padding),
             abandoned=GivenUp(session),
         )
+        # What is kept here and what the kernel keeps of it: together they are no older than was asked for.
+        ttl = settings.cache.ttl_seconds / 2
         coherence = Coherence(grace=settings.mount.attribute_seconds)
-        known = CoherentCache(coherence, MetadataCache(ttl=settings.mount.attribute_seconds), clock)
+        known = CoherentCache(coherence, MetadataCache(ttl=settings.mount.attribute_seconds, backstop=ttl), clock)
         agent = Reached(RemoteFileSystem(requester), known.lose, lambda: bool(requester.trouble))
-        news = KernelNews(clock)
+        belief = KernelBelief(known, clock, short=settings.mount.attribute_seconds, long=ttl)
         # Who may see what an agent that preserves identities says of extended attributes, only it knows.
         shared = settings.mount.identity == "map"
         contents = open_contents(settings.cache, keys, agent_key)
@@ -79,7 +81,7 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
             contents=contents,
             local_opens=settings.cache.open == "feed",
             xattrs=shared,
-            changing=news.own,
+            changing=belief.own,
         )
         caller = Caller(os.getuid(), os.getgid())
         kept = kept_in(settings.cache.place / "metadata", keys, agent_key, remote.path)
@@ -98,8 +100,8 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
             caller,
             clock=clock,
             subscribe=lambda topic: subscriber.follow(topic),  # noqa: PLW0108 - it is made below, and hears by this one
-            told=news.told,
-            lost=lambda: None,  # the kernel's timeouts are short
+            told=lambda _: None,
+            lost=belief.lost,
             followed=keeper.followed,
         )
         subscriber = open_subscriber(keys, relay_key, settings.relay, settings.network, follower.frame)
@@ -108,7 +110,7 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
         stack.callback(keeper.stop)
 
         def ready(kernel: KernelCache) -> None:
-            news.begin(kernel)
+            belief.begin(kernel)
             keeper.start()
             subscriber.start()
             follower.start()
@@ -120,11 +122,10 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
             symlinks=settings.mount.symlinks,
             allow_other=settings.mount.allow_other,
             attribute_timeout=settings.mount.attribute_seconds,
-            entry_timeout=settings.mount.attribute_seconds,
         )
         try:
             told = ToldFreshness(filesystem, known, contents, lambda: Clocks(clock(), time.time()))
-            mount(told, str(local), options, session=session, ready=ready)
+            mount(told, str(local), options, session=session, answers=belief, ready=ready)
         except OperationFailed as failure:
             raise LinkError(_explained(remote, settings, failure, requester.trouble)) from failure
 

@@ -162,7 +162,7 @@ def test_a_descriptor_for_reading_does_not_write(here):
 
 @pytest.mark.parametrize("new", [b"longer than it was", b"short"])
 def test_an_open_finds_the_whole_of_what_was_closed_before_though_the_kernel_believes_in_another_size(anew, new):
-    with mounted(anew, attribute_timeout=60.0, entry_timeout=60.0) as mount:
+    with mounted(anew, attribute_timeout=60.0) as mount:
         (mount.remote / "file").write_bytes(b"ten bytes\n")
         assert os.stat(mount.local / "file").st_size == 10
         (mount.remote / "file").write_bytes(new)

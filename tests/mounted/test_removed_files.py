@@ -114,7 +114,7 @@ def test_who_found_a_file_before_it_was_replaced_is_told_to_look_again(here):
 
 def test_a_name_that_is_replaced_again_and_again_is_never_missing(anew):
     """With the kernel believing nothing, so that each look is a question to us."""
-    with mounted(anew, attribute_timeout=0.0, entry_timeout=0.0) as mount:
+    with mounted(anew, attribute_timeout=0.0) as mount:
         file, done, missing = mount.local / "file", threading.Event(), []
         file.write_bytes(b"0")
 

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from peer.mount.coherent_cache import Standing
 from peer.mount.freshness import NAME, Clocks, ToldFreshness, describe
+from peer.mount.knowledge import Standing
 from schema.changes import Moment
 from schema.requests import CreateFile, GetXattr
 from tests.conformance.driver import Files, refused

@@ -8,6 +8,8 @@ import threading
 import pytest
 
 from peer.mount.kernel_cache import KernelCache
+from peer.mount.path_table import PathTable
+from peer.mount.withdrawals import EVERYTHING, UNSURE, Withdrawal
 from tests.peer.mount.samples import metadata
 
 A, B, C = (b"a",), (b"b",), (b"c",)
@@ -20,6 +22,7 @@ class Kernel:
     def __init__(self) -> None:
         self.inodes = {A: 10, B: 20, C: 30, (): 1}
         self.cached = True
+        self.hears = self.expires_names = True
         self.told: list[tuple[object, ...]] = []
         self.heard = threading.Condition()
         self.held = threading.Event()
@@ -41,8 +44,26 @@ class Kernel:
     def forget_entry(self, parent, name):
         return self.tell("entry", parent, name)
 
+    def expire_entry(self, parent, name):
+        return self.tell("expire", parent, name)
+
     def of(self, path, *, cached_only):
         return self.inodes.get(path) if self.cached or not cached_only else None
+
+    def known(self, path):
+        return self.of(path, cached_only=True)
+
+    def of_directory(self, path, *, cached_only):
+        return self.of(path, cached_only=cached_only)
+
+    def within(self, path, names):
+        return (self.inodes[(*path, name)] for name in names if (*path, name) in self.inodes)
+
+    def forget(self, path):
+        pass
+
+    def moved(self, source, destination):
+        pass
 
     def wait_for(self, *what):
         with self.heard:
@@ -128,18 +149,65 @@ def test_no_operation_waits_for_a_kernel_that_does_not_answer(room, kernel):
     assert done.wait(20)
 
 
-def test_the_change_feed_is_passed_on(room, kernel):
-    assert room.invalidate_file(A)
-    assert room.invalidate_entry((), b"new")
+def test_what_is_withdrawn_is_forgotten_attributes_first(room, kernel):
+    assert room.forget(A, EVERYTHING)
+    assert kernel.told[0] == ("attributes", 10)
     kernel.wait_for("file", 10)
+    kernel.wait_for("expire", 1, b"a")
+
+
+def test_a_name_that_may_be_right_still_keeps_its_pages(room, kernel):
+    assert room.forget(A, UNSURE)
+    kernel.wait_for("expire", 1, b"a")
+    assert kernel.told == [("attributes", 10), ("expire", 1, b"a")]
+
+
+def test_an_older_kernel_drops_names_that_are_wrong_and_no_others(room, kernel):
+    kernel.expires_names = False
+    room.forget(A, UNSURE)
+    room.forget((b"new",), Withdrawal.MEANING)
     kernel.wait_for("entry", 1, b"new")
+    assert kernel.told == [("attributes", 10), ("entry", 1, b"new")]
 
 
-def test_what_the_kernel_does_not_hold_is_not_told(room, kernel):
-    room.invalidate_file((b"unknown",))
-    room.invalidate_file(A)
-    kernel.wait_for("file", 10)
-    assert kernel.told == [("file", 10)]
+def test_of_a_file_that_the_kernel_does_not_hold_only_the_name_is_told(room, kernel):
+    room.forget((b"unknown",), EVERYTHING)
+    kernel.wait_for("expire", 1, b"unknown")
+    assert kernel.told == [("expire", 1, b"unknown")]
+
+
+def test_an_open_file_is_found_even_where_its_name_is_not_cached(room, kernel):
+    opened = PathTable()
+    opened.add(1, A)
+    room.know_open(opened)
+    kernel.cached = False
+    room.forget(A, Withdrawal.ATTRIBUTES)
+    kernel.wait_for("attributes", 10)
+
+
+def test_news_of_one_name_wait_as_one(room, kernel):
+    """While the kernel takes none, what comes is added to what waits."""
+    kernel.held.clear()
+    posted = [room.forget((b"unknown",), what) for what in (Withdrawal.NAME, Withdrawal.MEANING) * 10_000]
+    assert all(posted)
+    kernel.held.set()
+    kernel.wait_for("expire", 1, b"unknown")
+    assert len(kernel.told) <= 2
+
+
+def test_all_in_a_directory_expires(room, kernel):
+    room.forget_attributes_in((), [b"a", b"b", b"unknown"])
+    assert kernel.told == [("attributes", 10), ("attributes", 20)]
+    assert room.forget_names_in((), [b"a", b"unknown"])
+    kernel.wait_for("expire", 1, b"a")
+    kernel.wait_for("expire", 1, b"unknown")
+
+
+def test_a_directory_that_must_be_asked_for_holds_up_no_names(room, kernel):
+    kernel.cached = False
+    kernel.inodes[()] = 1
+    assert room.forget_names_in((), [b"a"])
+    kernel.wait_for("expire", 1, b"a")
 
 
 def test_a_lock_drops_the_files_pages_before_it_is_answered(room, kernel):

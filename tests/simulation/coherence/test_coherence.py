@@ -10,8 +10,8 @@ import math
 import pytest
 
 from peer.mount.coherence import Coherence, Missing, Numbered
-from peer.mount.coherent_cache import Applied
 from peer.mount.feed_follower import FeedFollower
+from peer.mount.knowledge import Applied
 from peer.mount.recent_changes import Path
 from schema.changes import ChangeBatch, Moment
 from schema.requests import CreateDir, SetMetadata

@@ -21,8 +21,9 @@ from peer.errors import OperationFailed
 from peer.filesystem import PerformedFileSystem, expect
 from peer.mount.cached_filesystem import CachedFileSystem
 from peer.mount.coherence import MISSED_HEARTBEATS, Coherence
-from peer.mount.coherent_cache import Applied, CoherentCache
+from peer.mount.coherent_cache import CoherentCache
 from peer.mount.feed_follower import FeedFollower
+from peer.mount.knowledge import Applied
 from peer.mount.metadata_cache import MetadataCache
 from schema.changes import Renamed
 from schema.requests import (

@@ -1,0 +1,47 @@
+"""What a change that was made through this mount did, as far as its answer tells. Pure.
+
+The one rule: what the answer does not tell is doubted; nothing is assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from schema.attributes import FileMetadata
+
+Path = tuple[bytes, ...]
+
+
+class Effects(NamedTuple):
+    """`facts` are what it was answered with, `doubted` what else it touched.
+
+    Below `gone` everything is another file or none. `by_handle` are attributes of a file that was reached by its
+    handle, and the path that this had here; it may have another one by now. `made` is a new and empty directory. With
+    `failed`, all this may have happened or not.
+    """
+
+    facts: Sequence[tuple[Path, FileMetadata]] = ()
+    doubted: Sequence[Path] = ()
+    gone: Sequence[Path] = ()
+    absent: Path | None = None
+    by_handle: tuple[Path, FileMetadata] | None = None
+    made: Path | None = None
+    linked: bool = False
+    failed: bool = False
+
+    @property
+    def moved(self) -> bool:
+        """Whether one name was moved to another, or both were exchanged."""
+        return len(self.gone) > 1
+
+    @property
+    def touched(self) -> tuple[tuple[Path, bool], ...]:
+        """All paths that are concerned, each with whether all that is below it is meant too."""
+        touched = [(path, False) for path, _ in self.facts] + [(path, False) for path in self.doubted]
+        touched += [(path, True) for path in self.gone]
+        if self.absent is not None:
+            touched.append((self.absent, True))
+        if self.by_handle is not None:
+            touched.append((self.by_handle[0], False))
+        return tuple(touched)

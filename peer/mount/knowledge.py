@@ -1,0 +1,40 @@
+"""What the coherent cache says of what it knows. Pure.
+
+The one rule: these are values of one moment; who keeps one keeps what was.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from schema.attributes import FileMetadata
+from schema.changes import Change, Moment
+
+
+class Asked(NamedTuple):
+    """When a question was asked: after how many of our own changes were done."""
+
+    changes: int
+
+
+class Applied(NamedTuple):
+    """A change of the feed that is in the cache now; `news` if something else was known of an existing file before."""
+
+    change: Change
+    news: bool
+
+
+class Standing(NamedTuple):
+    """How things are with one path: what is known of it, and on whose word.
+
+    `sure`: it may be answered; `covered`: the feed tells of its changes; `listed`: all names in this directory are
+    known. `heard_at` is when the feed was heard last, None for never.
+    """
+
+    metadata: FileMetadata | None
+    sure: bool
+    covered: bool
+    listed: bool
+    trusted: bool
+    moment: Moment
+    heard_at: float | None
