@@ -2,7 +2,8 @@
 
 The one rule: the moment is taken before the coverage is asked for, and that before the operation looks. So whatever
 happens to what an answer says is told under a later number than the answer's, or the answer does not claim to be
-covered.
+covered. An answer about a change has the moment after that change: what was told until then may be older than the
+change, and must not be taken for newer; so where anything was told meanwhile, we look again.
 
 `as_of` speaks of the path that was asked for, or that the file was opened by as long as it is still called that. A file
 with several links can be changed through a name that nobody watches: an answer about one has no `as_of`. A page of a
@@ -34,7 +35,7 @@ from peer.agent.watcher import Watcher
 from schema import replies, requests
 from schema.attributes import FileMetadata
 from schema.changes import Moment
-from schema.replies import AnyReply, Failure
+from schema.replies import AnyReply, Done, Failure
 from schema.requests import AnyRequest
 
 Opened = tuple[Path, tuple[int, int]]
@@ -54,6 +55,8 @@ _ABOUT_ONE_PATH: Final = (
     requests.CreateDir,
     requests.CreateSymlink,
     requests.CreateNode,
+    requests.DeleteFile,
+    requests.RemoveDir,
     requests.ReadSymlink,
     requests.GetXattr,
     requests.ListXattrs,
@@ -85,7 +88,17 @@ _CHANGES_A_NAME: Final = (
     requests.CreateNode,
     requests.DeleteFile,
 )
+_CHANGING: Final = (
+    *_CHANGES_A_FILE,
+    *_CHANGES_A_NAME,
+    requests.CreateDir,
+    requests.CreateLink,
+    requests.RemoveDir,
+    requests.RenamePath,
+)
 _RENAME_EXCHANGE: Final = 2
+NO_FEED: Final = Moment(0, 0)
+"""In place of a moment, where the one who asks follows no feed."""
 
 
 class Before(NamedTuple):
@@ -127,7 +140,7 @@ class CoherentAnswers:
         moment = self._feeds.moment(asker.client.peer)
         marks = self._feeds.marks()
         if moment is None:
-            return Before(Moment(0, 0), marks, 0, (), ()) if marks else None
+            return Before(NO_FEED, marks, 0, (), ()) if marks else None
         began_ns = self._wall_clock_ns()
         paths: tuple[Path, ...] = ()
         if isinstance(request, requests.GetManyMetadata):
@@ -146,8 +159,11 @@ class CoherentAnswers:
         self, before: Before, client: str, request: AnyRequest, reply: AnyReply, opened: Opened | None
     ) -> AnyReply:
         """Tell what was changed; the reply, with `as_of` where that is covered."""
-        if not isinstance(reply, Failure):
+        if not isinstance(reply, Failure) and _is_a_change(request):
+            before, reply = self._done(before, client, reply)
             self._tell(before, request, opened)
+            if isinstance(reply, Done) and not before.paths and before.moment != NO_FEED:
+                return msgspec.structs.replace(reply, as_of=before.moment)  # it says nothing of what is there
         if not before.coverage:
             return reply
         if isinstance(reply, replies.VerifiedMetadata):
@@ -175,6 +191,26 @@ class CoherentAnswers:
             if covered:
                 self._feeds.listed(client, path)
         return msgspec.structs.replace(reply, directories=tuple(directories), as_of=before.moment)
+
+    def _done(self, before: Before, client: str, reply: AnyReply) -> tuple[Before, AnyReply]:
+        """A change is done: what was known before the answer's last look, and the answer as of that look."""
+        moment = self._feeds.moment(client)
+        if moment is None or moment == before.moment:
+            return before, reply
+        before = before._replace(moment=moment)
+        if not before.coverage:
+            return before, reply
+        before = before._replace(coverage=tuple(map(self._watcher.coverage, before.paths)))
+        try:
+            there = self._look(before.paths[0])
+        except OSError:
+            return before._replace(coverage=()), reply
+        if isinstance(reply, _WITH_METADATA) and there is not None:
+            if (there.volume, there.inode) == (reply.metadata.volume, reply.metadata.inode):
+                return before, msgspec.structs.replace(reply, metadata=there)
+        elif isinstance(reply, Done) and there is None:
+            return before, reply
+        return before._replace(coverage=()), reply  # somebody was faster, and that is told by itself
 
     def _settled(self, before: Before) -> bool:
         try:
@@ -226,6 +262,10 @@ def _goes_with_change_time(reply: AnyReply) -> bool:
     return isinstance(reply, _HANGING_ON) or (isinstance(reply, Failure) and reply.code == _NO_DATA)
 
 
+def _is_a_change(request: AnyRequest) -> bool:
+    return isinstance(request, _CHANGING) or _truncates(request)
+
+
 def _truncates(request: AnyRequest) -> bool:
     return isinstance(request, requests.OpenFile) and bool(request.flags & os.O_TRUNC)
 
@@ -236,7 +276,8 @@ def _told(reply: AnyReply) -> tuple[FileMetadata | None, ...]:
         return reply.items
     if isinstance(reply, _WITH_METADATA):
         return (reply.metadata,)
-    return (None,) if isinstance(reply, Failure) and reply.code == "ENOENT" else (SOMETHING,)
+    absent = isinstance(reply, Done) or (isinstance(reply, Failure) and reply.code == "ENOENT")
+    return (None,) if absent else (SOMETHING,)
 
 
 def _covered(coverage: Coverage, reply: AnyReply) -> bool:
@@ -246,7 +287,7 @@ def _covered(coverage: Coverage, reply: AnyReply) -> bool:
         return coverage.listing
     if isinstance(reply, Failure):
         return coverage.name and reply.code in _ABSENT
-    return coverage.name and isinstance(reply, _OF_THE_FILE)
+    return coverage.name and isinstance(reply, (*_OF_THE_FILE, Done))
 
 
 def _attributes_covered(coverage: Coverage, metadata: FileMetadata) -> bool:

@@ -102,6 +102,11 @@ class Reader:
 
         return found(self.wait_for(f"{path} {gone=}", found))[0]
 
+    def numbers_of(self, path: tuple[bytes, ...]) -> list[int]:
+        """The numbers under which something about `path` was told."""
+        self.read()
+        return [number for number, change in self.numbered if path in _paths(change)]
+
     @property
     def epochs(self) -> set[int]:
         self.read()
@@ -175,3 +180,7 @@ def _touches(change: Change, path: tuple[bytes, ...]) -> bool:
         return change.path == path or (change.metadata is None and path[: len(change.path)] == change.path)
     about = (change.source, change.destination) if isinstance(change, Renamed) else (change.path,)
     return any(path[: len(each)] == each for each in about)
+
+
+def _paths(change: Change) -> tuple[tuple[bytes, ...], ...]:
+    return (change.source, change.destination) if isinstance(change, Renamed) else (change.path,)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from peer.agent.watched_tree import NOT_COVERED
 from schema.changes import Renamed
 from schema.replies import DirectoryPage, Failure, ManyMetadata, Metadata, XattrNames, XattrValue
@@ -111,3 +113,49 @@ def test_without_a_follower_there_is_no_moment(world):
     world.start()
     assert world.stat().as_of is None
     assert world.shelf.published == []
+
+
+# --- changes that somebody else's come between
+
+
+def and_then(world, monkeypatch, kind, somebody_else):
+    """Have `somebody_else` change something, and the feed tell of it, when a request of `kind` is done."""
+    operation = world.dispatcher._by_request[kind]
+
+    def done(request, asker):
+        reply = operation(request, asker)
+        somebody_else()
+        world.feeds.changed(request.path)
+        return reply
+
+    monkeypatch.setitem(world.dispatcher._by_request, kind, done)
+
+
+def test_a_change_is_answered_as_of_the_last_look(world, reader, monkeypatch):
+    file = world.export / "f"
+    file.touch()
+    reader.wait_for_path(world.path("f"))
+    and_then(world, monkeypatch, SetMetadata, lambda: file.write_bytes(b"more"))
+    reply = world.ask(SetMetadata(world.path("f"), mode=0o600))
+    assert (reply.metadata.size, reply.metadata.mode & 0o777) == (4, 0o600)
+    until("it is told", lambda: reader.numbers_of(world.path("f")))
+    assert reply.as_of.number >= reader.numbers_of(world.path("f"))[-1]
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_what_was_removed_is_said_to_be_gone_unless_somebody_made_it_again(world, reader, monkeypatch, again):
+    file = world.export / "f"
+    file.touch()
+    reader.wait_for_path(world.path("f"))
+    and_then(world, monkeypatch, DeleteFile, file.touch if again else lambda: None)
+    reply = world.ask(DeleteFile(world.path("f")))
+    assert (reply.as_of is None) is again
+
+
+def test_what_says_nothing_of_what_is_there_still_says_how_far_the_feed_was(world, reader):
+    (world.export / "f").touch()
+    reader.wait_for_path(world.path("f"))
+    reply = world.ask(RenamePath(world.path("f"), world.path("g")))
+    assert reply.as_of is not None
+    until("it is told", lambda: reader.numbers_of(world.path("g")))
+    assert reply.as_of.number < reader.numbers_of(world.path("g"))[0]
