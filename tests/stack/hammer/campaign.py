@@ -6,10 +6,11 @@ The one rule: an operation that fails is said; whether that is allowed is for wh
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ from tests.stack.world import DESKTOP, LAPTOP, Stack
 EXPORT = "export"
 HANDS = ((LAPTOP, 0.6), (LAPTOP, 0.0), (DESKTOP, 0.6), (DESKTOP, 0.0), (EXPORT, 0.5))
 """The processes: the tree that each works on, and how much of what it does changes something."""
+_SHOWN = 3
+"""Of the looks that nothing explains in one way, how many are shown with their neighbourhood."""
 _LEAD = SECOND // 2
 """Nanoseconds for the processes to start."""
 
@@ -49,8 +52,13 @@ class Outcome:
             yield f"failed {count} x {what}"
         yield from self.differences
         yield f"{len(self.report.unexplained)} unexplained"
-        for look, why in self.report.unexplained[:10]:
-            yield from self._explained(look, why)
+        alike: dict[tuple[str, str], list[tuple[Look, str]]] = defaultdict(list)
+        for look, why in self.report.unexplained:
+            alike[look.operation, re.sub(r"[^a-z ]+", "", why)].append((look, why))
+        for (operation, _), each in alike.items():
+            yield f"=== {len(each)} x {operation}: {each[0][1]}"
+            for look, why in each[:_SHOWN]:
+                yield from self._explained(look, why)
 
     def _explained(self, look: Look, why: str) -> Iterable[str]:
         yield f"--- {why}: {_look(look)}"
