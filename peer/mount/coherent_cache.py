@@ -234,10 +234,10 @@ class CoherentCache:
         """Attributes of `path`, or that there is no such file: this only where the feed covers it."""
         with self._lock:
             number = self._judged(path, as_of, asked)
-            if number is None:
+            if number is None or (metadata is None and number == UNKNOWN):
                 # Newer than what is known or older, nobody can say; but what was seen may not seem to go back.
                 self._cache.doubt(path, self._number_before(as_of))
-            elif metadata is not None or number != UNKNOWN:
+            else:
                 self._cache.keep(path, metadata, number, self._clock())
 
     def learn_verified(self, known: Unverified, verified: Verified, as_of: Moment | None, asked: Asked) -> None:
@@ -266,6 +266,8 @@ class CoherentCache:
             number = self._judged(path, as_of, asked, listing=True)
             if number is not None and number != UNKNOWN:
                 self._cache.keep_listing(path, entries, number, self._clock())
+            else:
+                self._cache.contradict(path, entries, self._number_before(as_of))
 
     def learn_target(self, path: Path, target: bytes, as_of: Moment | None, asked: Asked) -> None:
         """What a symbolic link says."""

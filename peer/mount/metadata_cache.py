@@ -137,6 +137,25 @@ class MetadataCache(Facts):
         node = self.tree.make(path)
         if self.as_of_node(node) <= as_of or node.until <= now:
             self.learn_node(node, packed, as_of, now)
+        elif as_of == UNKNOWN and node.packed != packed:
+            # Which of the two is newer, nobody can say; but it was seen, and may not seem to go back.
+            self.doubt_node(node, UNKNOWN)
+
+    def contradict(self, path: Path, entries: Iterable[tuple[bytes, FileMetadata]], as_of: int) -> None:
+        """A directory was seen to hold `entries` and nothing else, and it is not known when: doubt what says otherwise.
+
+        The feed had reached `as_of` before it was seen.
+        """
+        node = self.tree.find(path)
+        if node is None:
+            return
+        seen = {name: pack(metadata) for name, metadata in entries}
+        for name, child in list((node.children or {}).items()):
+            if child.packed is not None and child.packed != seen.get(name, ABSENT):
+                self.doubt_node(child, as_of)
+        listed = {name for name, child in (node.children or {}).items() if child.packed}
+        if node.details is not None and not listed.issuperset(seen):
+            node.details.complete = False
 
     def keep_listing(self, path: Path, entries: Iterable[tuple[bytes, FileMetadata]], as_of: int, now: float) -> None:
         """Learn all names in a directory."""

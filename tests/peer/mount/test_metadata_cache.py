@@ -65,6 +65,26 @@ def test_a_covered_fact_needs_trust_and_another_one_only_time(cache):
     assert known(cache, AX, TTL) == Known(file(2), suspect=True)
 
 
+def test_an_answer_that_nobody_can_date_makes_what_it_contradicts_suspect(cache):
+    cache.keep(A, file(1), 3, 0.0)
+    cache.keep(A, file(1), UNKNOWN, 0.0)
+    assert known(cache, A) == Known(file(1), suspect=False)
+    cache.keep(A, file(1, size=9), UNKNOWN, 0.0)
+    assert known(cache, A).suspect
+
+
+def test_names_that_nobody_can_date_make_what_they_contradict_suspect(cache):
+    same, changed, gone, absent, new = (name.encode() for name in ("same", "changed", "gone", "absent", "new"))
+    cache.keep_listing((), [(same, file(1)), (changed, file(2)), (gone, file(3))], 3, 0.0)
+    cache.apply(4, Changed(absent, None), 0.0)
+    cache.contradict((), [(same, file(1)), (changed, file(2, size=9))], 5)
+    assert [known(cache, (name,)).suspect for name in (same, changed, gone)] == [False, True, True]
+    assert known(cache, (absent,)) == Known(None, suspect=False)
+    cache.contradict((), [(same, file(1)), (new, file(4))], 5)
+    assert known(cache, (new,)) is None
+    cache.contradict((b"nobody", b"knows"), [(new, file(4))], 5)
+
+
 def test_a_file_with_several_names_lives_for_a_limited_time(cache):
     cache.keep(A, msgspec.structs.replace(file(1), links=2), 3, 0.0)
     assert known(cache, A, TTL - 1) == Known(msgspec.structs.replace(file(1), links=2), suspect=False)
