@@ -9,9 +9,9 @@ change, and must not be taken for newer; so where anything was told meanwhile, w
 with several links can be changed through a name that nobody watches: an answer about one has no `as_of`. A page of a
 directory has: whoever keeps the attributes in it leaves out those with several links.
 
-What is not in the attributes (extended ones, a link's target) goes with the change time: an answer about it has an
-`as_of` only if that time was so old when we looked that no later change can have the same. So whoever finds the change
-time as it was, however much later, knows that the rest is.
+What is not in the attributes (extended ones, a link's target, what may be done) goes with the change time: an answer
+about it has an `as_of` only if that time was so old when we looked that no later change can have the same. So whoever
+finds the change time as it was, however much later, knows that the rest is.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ _ABOUT_ONE_PATH: Final = (
     requests.Attach,
     requests.GetMetadata,
     requests.SetMetadata,
+    requests.CheckAccess,
     requests.ListDir,
     requests.OpenFile,
     requests.CreateFile,
@@ -172,14 +173,14 @@ class CoherentAnswers:
             covered = all(map(Coverage.holds, before.coverage, reply.items))
         else:
             covered = _covered(before.coverage[0], reply) and (
-                not _goes_with_change_time(reply) or self._settled(before)
+                not _goes_with_change_time(request, reply) or self._settled(before)
             )
         if not covered:
             return reply
         if isinstance(reply, replies.DirectoryPage):
             self._feeds.listed(client, before.paths[0])
         else:
-            self._feeds.answered(client, zip(before.paths, _told(reply), strict=True))
+            self._feeds.answered(client, zip(before.paths, _told(request, reply), strict=True))
         return msgspec.structs.replace(reply, as_of=before.moment)
 
     def _verified(self, before: Before, client: str, reply: replies.VerifiedMetadata) -> AnyReply:
@@ -258,7 +259,9 @@ class CoherentAnswers:
         self._feeds.changed(*dict.fromkeys((source[:-1], destination[:-1])))
 
 
-def _goes_with_change_time(reply: AnyReply) -> bool:
+def _goes_with_change_time(request: AnyRequest, reply: AnyReply) -> bool:
+    if isinstance(request, requests.CheckAccess):
+        return True
     return isinstance(reply, _HANGING_ON) or (isinstance(reply, Failure) and reply.code == _NO_DATA)
 
 
@@ -270,13 +273,14 @@ def _truncates(request: AnyRequest) -> bool:
     return isinstance(request, requests.OpenFile) and bool(request.flags & os.O_TRUNC)
 
 
-def _told(reply: AnyReply) -> tuple[FileMetadata | None, ...]:
-    """What a covered reply says of each path it is about."""
+def _told(request: AnyRequest, reply: AnyReply) -> tuple[FileMetadata | None, ...]:
+    """What a covered reply to `request` says of each path it is about."""
     if isinstance(reply, replies.ManyMetadata):
         return reply.items
     if isinstance(reply, _WITH_METADATA):
         return (reply.metadata,)
-    absent = isinstance(reply, Done) or (isinstance(reply, Failure) and reply.code == "ENOENT")
+    removed = isinstance(reply, Done) and not isinstance(request, requests.CheckAccess)
+    absent = removed or (isinstance(reply, Failure) and reply.code == "ENOENT")
     return (None,) if absent else (SOMETHING,)
 
 

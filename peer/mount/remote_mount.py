@@ -29,6 +29,7 @@ from peer.mount.fuse_binding import Session
 from peer.mount.kept_metadata.keeper import MetadataKeeper, kept_in
 from peer.mount.kernel_belief import KernelBelief
 from peer.mount.kernel_cache import KernelCache
+from peer.mount.known_access import KnownAccess
 from peer.mount.metadata_cache import MetadataCache
 from peer.mount.mounting import MountOptions, mount
 from peer.mount.reached import Reached
@@ -75,7 +76,7 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
         contents = open_contents(settings.cache, keys, agent_key)
         if contents is not None:
             stack.callback(contents.close)
-        filesystem = CachedFileSystem(
+        cached = CachedFileSystem(
             DurableHandles(agent),
             known,
             contents=contents,
@@ -83,6 +84,7 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
             xattrs=shared,
             changing=belief.own,
         )
+        filesystem = KnownAccess(cached, known) if shared else cached
         caller = Caller(os.getuid(), os.getgid())
         kept = kept_in(settings.cache.place / "metadata", keys, agent_key, remote.path)
         keeper = MetadataKeeper(

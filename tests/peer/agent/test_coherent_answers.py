@@ -8,8 +8,9 @@ import pytest
 
 from peer.agent.watched_tree import NOT_COVERED
 from schema.changes import Renamed
-from schema.replies import DirectoryPage, Failure, ManyMetadata, Metadata, XattrNames, XattrValue
+from schema.replies import DirectoryPage, Done, Failure, ManyMetadata, Metadata, XattrNames, XattrValue
 from schema.requests import (
+    CheckAccess,
     CloseFile,
     CreateDir,
     CreateFile,
@@ -82,12 +83,13 @@ def test_what_goes_with_the_change_time_has_a_moment_once_that_is_old(world, rea
     path, xattr = world.path("d", "f"), b"user.remotefs"
     os.setxattr(world.export / "d" / "f", xattr, b"value")
     world.settle(reader)
-    asked = (ListXattrs(path), GetXattr(path, name=xattr), GetXattr(path, name=b"user.none"))
+    access = CheckAccess(path, mode=os.R_OK)
+    asked = (ListXattrs(path), GetXattr(path, name=xattr), GetXattr(path, name=b"user.none"), access)
     for old_after, moment in ((0, reader.moment), (10**15, None)):
         monkeypatch.setattr("peer.agent.coherent_answers.SETTLED_NS", old_after)
         answers = [world.ask(request) for request in asked]
-        assert [type(answer) for answer in answers] == [XattrNames, XattrValue, Failure]
-        assert [answer.as_of for answer in answers] == [moment] * 3
+        assert [type(answer) for answer in answers] == [XattrNames, XattrValue, Failure, Done]
+        assert [answer.as_of for answer in answers] == [moment] * 4
 
 
 def test_what_is_not_under_watch_has_no_moment(world, reader):
