@@ -143,7 +143,7 @@ class CachedFileSystem(Decorator):
         target = self._known.target(request.path)
         if target is not None:
             return SymlinkTarget(target)
-        asked = self._known.asking()
+        asked = self._known.asking(request.path)
         answer = self.inner.read_symlink(request, caller)
         self._known.learn_target(request.path, answer.target, answer.as_of, asked)
         return answer
@@ -157,7 +157,7 @@ class CachedFileSystem(Decorator):
             if known[0] is None:
                 raise OperationFailed(_NO_DATA, "there is no such extended attribute")
             return XattrValue(known[0])
-        asked = self._known.asking()
+        asked = self._known.asking(request.path)
         try:
             answer = self.inner.get_xattr(request, caller)
         except OperationFailed as failure:
@@ -174,7 +174,7 @@ class CachedFileSystem(Decorator):
         names = self._known.xattr_names(request.path)
         if names is not None:
             return XattrNames(names)
-        asked = self._known.asking()
+        asked = self._known.asking(request.path)
         answer = self.inner.list_xattrs(request, caller)
         self._known.learn_xattr_names(request.path, answer.names, answer.as_of, asked)
         return answer

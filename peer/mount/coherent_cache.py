@@ -225,10 +225,10 @@ class CoherentCache:
 
     # --- learning from answers
 
-    def asking(self) -> Asked:
+    def asking(self, path: Path | None = None) -> Asked:
         """To be taken before a question is asked, and given back with what is learnt from its answer."""
         with self._lock:
-            return Asked(self._done)
+            return Asked(self._done, None if path is None else self._cache.change_time(path))
 
     def learn(self, path: Path, metadata: FileMetadata | None, as_of: Moment | None, asked: Asked) -> None:
         """Attributes of `path`, or that there is no such file: this only where the feed covers it."""
@@ -274,21 +274,21 @@ class CoherentCache:
         with self._lock:
             number = self._judged(path, as_of, asked)
             if number is not None:
-                self._cache.keep_target(path, target, number)
+                self._cache.keep_target(path, target, number, settled=self._settled(path, number, asked))
 
     def learn_xattr(self, path: Path, name: bytes, value: bytes | None, as_of: Moment | None, asked: Asked) -> None:
         """The value of an extended attribute, None when it is absent."""
         with self._lock:
             number = self._judged(path, as_of, asked)
             if number is not None:
-                self._cache.keep_xattr(path, name, value, number)
+                self._cache.keep_xattr(path, name, value, number, settled=self._settled(path, number, asked))
 
     def learn_xattr_names(self, path: Path, names: tuple[bytes, ...], as_of: Moment | None, asked: Asked) -> None:
         """The names of all extended attributes."""
         with self._lock:
             number = self._judged(path, as_of, asked)
             if number is not None:
-                self._cache.keep_xattr_names(path, names, number)
+                self._cache.keep_xattr_names(path, names, number, settled=self._settled(path, number, asked))
 
     def changed(self, effects: Effects, as_of: Moment | None, asked: Asked) -> None:
         """One of our own changes is done, or has failed in a way that leaves open what it did."""
@@ -353,6 +353,11 @@ class CoherentCache:
             return UNKNOWN
         allowed = self._coherence.may_keep_listing if listing else self._coherence.may_keep
         return as_of.number if allowed(path, as_of) else None
+
+    def _settled(self, path: Path, number: int, asked: Asked) -> bool:
+        """Whether an answer goes with the change time that is known: it is not of before, if that was known already."""
+        known = asked.change_time
+        return number != UNKNOWN and known is not None and known == self._cache.change_time(path)
 
     def _number_before(self, as_of: Moment | None) -> int:
         """The number that the feed had reached before our change was answered, if it is of this epoch."""

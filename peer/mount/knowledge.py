@@ -12,9 +12,10 @@ from schema.changes import Change, Moment
 
 
 class Asked(NamedTuple):
-    """When a question was asked: after how many of our own changes were done."""
+    """When a question was asked: after how many of our own changes were done, and the file's change time, if known."""
 
     changes: int
+    change_time: bytes | None = None
 
 
 class Applied(NamedTuple):

@@ -14,6 +14,7 @@ from peer.mount.metadata_node import (
     ABSENT,
     NEVER,
     UNKNOWN,
+    change_time,
     is_linked,
     pack,
     unpack,
@@ -182,15 +183,24 @@ class MetadataCache(Facts):
         listed = {name for name, child in (node.children or {}).items() if child.packed}
         self._keep_all(path, appeared, listed, as_of, now)
 
-    def keep_target(self, path: Path, target: bytes, as_of: int) -> None:
+    def change_time(self, path: Path) -> bytes | None:
+        """What tells the change time of the file `path` from every other one; None while it is not known."""
+        node = self.tree.find(path)
+        if node is None or not node.packed or node.generation != self.generation:
+            return None
+        return change_time(node.packed)
+
+    # What is `settled` is proven to go with the change time of the attributes that are known.
+
+    def keep_target(self, path: Path, target: bytes, as_of: int, *, settled: bool = False) -> None:
         """Learn a link's target."""
         node = self.older(path, as_of)
         if node is not None:
             details = node.more(self.generation)
             details.target = target
-            details.settled = details.settled and as_of != UNKNOWN
+            details.settled = details.settled and settled
 
-    def keep_xattr(self, path: Path, name: bytes, value: bytes | None, as_of: int) -> None:
+    def keep_xattr(self, path: Path, name: bytes, value: bytes | None, as_of: int, *, settled: bool = False) -> None:
         """Learn the value of an extended attribute, or that it is absent."""
         node = self.older(path, as_of)
         if node is None or len(value or b"") > _XATTR_BYTES:
@@ -198,15 +208,15 @@ class MetadataCache(Facts):
         details = node.more(self.generation)
         if len(details.xattrs or ()) < _XATTRS:
             details.xattrs = {**(details.xattrs or {}), name: value}
-            details.settled = details.settled and as_of != UNKNOWN
+            details.settled = details.settled and settled
 
-    def keep_xattr_names(self, path: Path, names: tuple[bytes, ...], as_of: int) -> None:
+    def keep_xattr_names(self, path: Path, names: tuple[bytes, ...], as_of: int, *, settled: bool = False) -> None:
         """Learn the names of all extended attributes."""
         node = self.older(path, as_of)
         if node is not None and sum(map(len, names)) <= _XATTR_BYTES:
             details = node.more(self.generation)
             details.xattr_names = names
-            details.settled = details.settled and as_of != UNKNOWN
+            details.settled = details.settled and settled
 
     # --- changes
 

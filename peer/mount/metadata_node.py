@@ -56,6 +56,11 @@ def verifiable(packed: bytes) -> bytes:
     return packed[_VERIFIED]
 
 
+def change_time(packed: bytes) -> bytes:
+    """The change time (st_ctim), to be compared."""
+    return packed[_CTIME]
+
+
 def same_file(one: bytes, other: bytes) -> bool:
     """Whether both are attributes of one inode."""
     return bool(one and other) and file_key(one) == file_key(other)

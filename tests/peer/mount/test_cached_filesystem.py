@@ -7,8 +7,8 @@ import os
 import pytest
 
 from peer.errors import OperationFailed
-from schema.requests import GetMetadata, ListDir, LockMode, ReadFile
-from tests.conformance.driver import refused
+from schema.requests import GetMetadata, ListDir, LockMode, ReadFile, SetXattr
+from tests.conformance.driver import Files, refused
 from tests.peer.mount.laptop import Laptop
 from tests.simulation.coherence.remote import NOBODY
 
@@ -147,3 +147,28 @@ def test_of_a_locked_file_nothing_is_answered_until_it_is_closed(laptop):
     laptop.asks()
     laptop.files.stat(b"a")
     assert laptop.asks() == []
+
+
+def test_an_attribute_that_was_read_before_the_file_changed_does_not_go_with_its_later_change_time(laptop):
+    laptop.files.put(b"a", b"")
+    laptop.hear()
+    laptop.files.stat(b"a")
+    there = Files(laptop.agent, caller=NOBODY)
+    slow = laptop.agent.get_xattr
+
+    def meanwhile(request, caller):
+        try:
+            return slow(request, caller)
+        finally:
+            laptop.remote.write(SetXattr((b"a",), name=b"user.x", value=b"new"))
+            laptop.known.learn((b"a",), there.stat(b"a"), laptop.known.moment, laptop.known.asking((b"a",)))
+
+    laptop.agent.get_xattr = meanwhile
+    with refused("ENODATA"):
+        laptop.files.getxattr(b"a", b"user.x")
+    assert laptop.known.part((), range(9)).record.details == ()
+    laptop.agent.get_xattr = slow
+    laptop.hear()
+    assert laptop.files.getxattr(b"a", b"user.x") == b"new"
+    laptop.files.getxattr(b"a", b"user.x")
+    assert [each.xattrs for each in laptop.known.part((), range(9)).record.details] == [{b"user.x": b"new"}]

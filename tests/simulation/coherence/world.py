@@ -90,8 +90,7 @@ class Client:
     def __init__(
         self, world: World, name: str, coherence: Coherence, follower: type[FeedFollower], entries: int
     ) -> None:
-        self.name = name
-        self.world = world
+        self.name, self.world, self.born_at = name, world, world.remote.now
         self.done: dict[int, tuple[int, list[Path]]] = {}
         self.coherence = coherence
         self.known = CoherentCache(coherence, MetadataCache(ttl=5.0, entries=entries), lambda: world.now)
@@ -125,7 +124,8 @@ class Client:
     @property
     def heard_until(self) -> int:
         """The moment of the history up to which this client has heard of everything."""
-        return self.world.remote.known_until[self.coherence.moment.epoch or 1, self.coherence.moment.number]
+        moment = self.coherence.moment
+        return max(self.born_at, self.world.remote.known_until[moment.epoch or 1, moment.number])
 
     def low(self, path: Path) -> int:
         """The earliest moment whose state may still be shown."""
@@ -225,9 +225,9 @@ class World:
         self.now = 1.0
         self.remote = Remote(lambda: self.now)
         entries = self.random.choice((3, 5, 1000))
-        self.clients = [Client(self, name, coherence(), follower, entries) for name in ("one", "two")]
-        self.calm = False
-        self._depth = 0
+        self.mount = lambda name: Client(self, name, coherence(), follower, entries)
+        self.clients = [self.mount(name) for name in ("one", "two")]
+        self.calm, self.depth = False, 0
         self._log = hashlib.sha256()
         self._kinds = [getattr(self, name) for name in dir(self) if name.startswith("_step_")]
 
@@ -236,7 +236,7 @@ class World:
         for _ in range(STEPS):
             self.step()
         self.calm = True
-        self._rest()
+        self.rest()
         for client in self.clients:
             for path in PATHS:
                 client.changed_at[path] = self.remote.now  # nothing is on its way: now or never
@@ -252,16 +252,16 @@ class World:
 
     def meanwhile(self) -> None:
         """A question is on its way: the world goes on, or not."""
-        if self.calm or self._depth >= _DEEPEST:
+        if self.calm or self.depth >= _DEEPEST:
             return
-        self._depth += 1
+        self.depth += 1
         try:
             for _ in range(self.random.choice((0, 0, 0, 1, 2, 4))):
                 self.step()
         finally:
-            self._depth -= 1
+            self.depth -= 1
 
-    def _rest(self) -> None:
+    def rest(self) -> None:
         while self.remote.unnoticed:
             self.remote.notice()
         self.remote.heartbeat()
@@ -287,18 +287,18 @@ class World:
     # What may happen.
 
     def _step_look(self) -> str:
-        return self._client().look(self._path())
+        return self.client().look(self._path())
 
     _step_look_again = _step_and_again = _step_look
 
     def _step_list(self) -> str:
-        return self._client().list(self.random.choice(PATHS[:3]))
+        return self.client().list(self.random.choice(PATHS[:3]))
 
     def _step_xattr(self) -> str:
-        return self._client().xattr(self._path())
+        return self.client().xattr(self._path())
 
     def _step_change(self) -> str:
-        client = self._client()
+        client = self.client()
         if self.random.random() < 0.25:
             return client.write(self._path(), self.random.randbytes(self.random.randrange(1, 4)))
         return client.change(self._change())
@@ -320,7 +320,7 @@ class World:
 
     def _step_deliver(self) -> None:
         self.carry()
-        client = self._client()
+        client = self.client()
         for _ in range(self.random.randrange(1, 5)):
             if client.inbox:
                 client.follower.heard(client.inbox.pop(0), self.now)
@@ -330,7 +330,7 @@ class World:
     def _step_relay(self) -> None:
         """The relay drops, repeats, or changes the order."""
         self.carry()
-        inbox = self._client().inbox
+        inbox = self.client().inbox
         if inbox:
             at = self.random.randrange(len(inbox))
             match self.random.randrange(3):
@@ -342,7 +342,7 @@ class World:
                     inbox[at], inbox[-1] = inbox[-1], inbox[at]
 
     def _step_follower(self) -> None:
-        self._client().follower.step()
+        self.client().follower.step()
 
     _step_follower_again = _step_follower_more = _step_follower
 
@@ -353,7 +353,7 @@ class World:
         if self.random.random() < 0.2:
             self.remote.overflow()
 
-    def _client(self) -> Client:
+    def client(self) -> Client:
         return self.random.choice(self.clients)
 
     def _path(self) -> Path:

@@ -6,7 +6,6 @@ import pytest
 
 from peer.mount.kept_metadata.snapshot import part, restore
 from peer.mount.metadata_cache import Known, MetadataCache
-from peer.mount.metadata_node import UNKNOWN
 from peer.mount.metadata_suspects import unverified
 from tests.peer.mount.test_metadata_cache import AX, AY, A, directory, file, known, names
 
@@ -74,8 +73,8 @@ def test_a_large_directory_is_taken_in_parts(cache):
 
 
 def test_what_hangs_on_the_change_time_holds_while_that_is_the_same(cache):
-    cache.keep_xattr(AX, b"user.a", None, 3)
-    cache.keep_target(AX, b"target", 3)
+    cache.keep_xattr(AX, b"user.a", None, 3, settled=True)
+    cache.keep_target(AX, b"target", 3, settled=True)
     for now, target in ((file(2, ctime_ns=7), b"target"), (file(2, ctime_ns=8), None)):
         again = kept(cache)
         assert again.target(AX, 0.0, trusted=True) is None, "it is suspect"
@@ -84,10 +83,11 @@ def test_what_hangs_on_the_change_time_holds_while_that_is_the_same(cache):
         assert again.xattr(AX, b"user.a", 0.0, trusted=True) == ((None,) if target else None)
 
 
-def test_what_nobody_vouched_for_does_not_outlive_the_mount(cache):
-    cache.keep((b"f",), file(5, ctime_ns=7), UNKNOWN, 0.0)
-    cache.keep_xattr((b"f",), b"user.a", b"value", UNKNOWN)
-    assert cache.xattr((b"f",), b"user.a", 0.0, trusted=True) == (b"value",)
+def test_what_is_not_proven_to_go_with_it_does_not_outlive_the_mount(cache):
+    cache.keep_xattr(AX, b"user.a", None, 3, settled=True)
+    cache.keep_xattr(AX, b"user.b", b"value", 3)
+    assert cache.xattr(AX, b"user.b", 0.0, trusted=True) == (b"value",)
     again = kept(cache)
-    again.keep((b"f",), file(5, ctime_ns=7), 5, 0.0)
-    assert again.xattr((b"f",), b"user.a", 0.0, trusted=True) is None
+    again.keep(AX, file(2, ctime_ns=7), 5, 0.0)
+    assert again.xattr(AX, b"user.a", 0.0, trusted=True) is None
+    assert again.xattr(AX, b"user.b", 0.0, trusted=True) is None
