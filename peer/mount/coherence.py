@@ -123,11 +123,20 @@ class Coherence:
         gap = asked_at - sent
         self._clock_gaps = (gap, gap if self._clock_gaps is None else self._clock_gaps[0])
 
-    def take(self, batch: ChangeBatch, heard_at: float) -> list[Numbered]:
-        """A batch, live or fetched, in any order and any number of times: the changes to apply now, in order.
+    def fetched(self, batch: ChangeBatch, asked_at: float) -> list[Numbered]:
+        """As `take`, for what the agent answered when it was asked at `asked_at`.
 
-        `heard_at` is when a live batch arrived, and when a fetched one was asked for.
+        An answer takes so many changes only: one that has any does not say that these were all.
         """
+        self.answered(batch.sent, asked_at)
+        before = self._heard_at
+        ready = self.take(batch, asked_at)
+        if batch.changes:
+            self._heard_at = before
+        return ready
+
+    def take(self, batch: ChangeBatch, heard_at: float) -> list[Numbered]:
+        """A batch, in any order and any number of times, that arrived at `heard_at`: the changes to apply, in order."""
         if self._state is State.LOST or self._clock_gaps is None:
             return []
         heard_at = min(heard_at, batch.sent + max(self._clock_gaps))

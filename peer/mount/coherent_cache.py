@@ -85,8 +85,7 @@ class CoherentCache:
     def fetched(self, batch: ChangeBatch, asked_at: float) -> list[Applied]:
         """As `take`, for what the agent answered when it was asked at `asked_at`."""
         with self._lock:
-            self._coherence.answered(batch.sent, asked_at)
-        return self.take(batch, asked_at)
+            return [self._apply(each) for each in self._coherence.fetched(batch, asked_at)]
 
     def take(self, batch: ChangeBatch, heard_at: float) -> list[Applied]:
         """A batch of the feed; gives the changes that have been applied by it, for whoever has copies."""
@@ -228,7 +227,7 @@ class CoherentCache:
     def asking(self, path: Path | None = None) -> Asked:
         """To be taken before a question is asked, and given back with what is learnt from its answer."""
         with self._lock:
-            return Asked(self._done, None if path is None else self._cache.change_time(path))
+            return Asked(self._done, self._clock(), None if path is None else self._cache.change_time(path))
 
     def learn(self, path: Path, metadata: FileMetadata | None, as_of: Moment | None, asked: Asked) -> None:
         """Attributes of `path`, or that there is no such file: this only where the feed covers it."""
@@ -238,25 +237,24 @@ class CoherentCache:
                 # Newer than what is known or older, nobody can say; but what was seen may not seem to go back.
                 self._cache.doubt(path, self._number_before(as_of))
             else:
-                self._cache.keep(path, metadata, number, self._clock())
+                self._cache.keep(path, metadata, number, asked.at)
 
     def learn_verified(self, known: Unverified, verified: Verified, as_of: Moment | None, asked: Asked) -> None:
         """What the agent said of what was `known`."""
         with self._lock:
             as_of = as_of if verified.covered else None
             listing = self._judged(known.path, as_of, asked, listing=True)
-            now = self._clock()
             for name, packed in known.names:
                 path = (*known.path, name)
                 number = self._judged(path, as_of, asked) if listing is None else listing
                 if number is None:
                     continue
                 if name not in verified.changed:
-                    self._cache.confirm(path, packed, number, now)
+                    self._cache.confirm(path, packed, number, asked.at)
                 elif (metadata := verified.changed[name]) is not None or number != UNKNOWN:
-                    self._cache.keep(path, metadata, number, now)
+                    self._cache.keep(path, metadata, number, asked.at)
             if known.whole and verified.complete and listing is not None and listing != UNKNOWN:
-                self._cache.confirm_listing(known.path, verified.appeared, listing, now)
+                self._cache.confirm_listing(known.path, verified.appeared, listing, asked.at)
 
     def learn_listing(
         self, path: Path, entries: Iterable[tuple[bytes, FileMetadata]], as_of: Moment | None, asked: Asked
@@ -265,7 +263,7 @@ class CoherentCache:
         with self._lock:
             number = self._judged(path, as_of, asked, listing=True)
             if number is not None and number != UNKNOWN:
-                self._cache.keep_listing(path, entries, number, self._clock())
+                self._cache.keep_listing(path, entries, number, asked.at)
             else:
                 self._cache.contradict(path, entries, self._number_before(as_of))
 
@@ -318,7 +316,7 @@ class CoherentCache:
             if effects.made is not None and made is not None and made != UNKNOWN:
                 self._cache.keep_listing(effects.made, (), made, now)
             if effects.linked:
-                self._cache.doubt_linked(now)
+                self._cache.doubt_linked(now, before)
             self._doing = None
             if effects.moved:
                 for path in effects.gone:

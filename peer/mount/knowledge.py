@@ -12,9 +12,13 @@ from schema.changes import Change, Moment
 
 
 class Asked(NamedTuple):
-    """When a question was asked: after how many of our own changes were done, and the file's change time, if known."""
+    """When a question was asked: after how many of our own changes were done, at what time; and the file's change time.
+
+    This only if it is known; the other is by the monotonic clock, in seconds.
+    """
 
     changes: int
+    at: float
     change_time: bytes | None = None
 
 

@@ -14,6 +14,7 @@ from peer.mount.metadata_node import (
     ABSENT,
     NEVER,
     UNKNOWN,
+    Node,
     change_time,
     is_linked,
     pack,
@@ -42,7 +43,8 @@ class Known(NamedTuple):
 class MetadataCache(Facts):
     """A tree of names, bounded by `entries`: what was not used for longest goes. Not thread-safe.
 
-    `now` is a monotonic time; `trusted` is whether the feed is trusted at that time.
+    `now` is a monotonic time: for what is learnt from an answer that of the question. `trusted` is whether the feed is
+    trusted at that time.
     """
 
     def __init__(self, *, ttl: float, backstop: float = BACKSTOP, entries: int = DEFAULT_ENTRIES) -> None:
@@ -237,6 +239,7 @@ class MetadataCache(Facts):
         self.generation += 1
         if not same_numbers:
             self.numbered_since = self.generation
+            self.linked_since = UNKNOWN
 
     def doubt(self, path: Path, as_of: int = UNKNOWN) -> None:
         """The file `path` was changed, made or removed by ourselves, and it is not known what it looks like now.
@@ -263,9 +266,13 @@ class MetadataCache(Facts):
         if node is not None and node.packed and unpack(node.packed) != metadata:
             self.doubt_node(node, as_of)
 
-    def doubt_linked(self, now: float) -> None:
-        """A file with several names was changed by ourselves: what is known by its other names is suspect."""
+    def doubt_linked(self, now: float, as_of: int = UNKNOWN) -> None:
+        """A file that may have several names was changed by ourselves: what is known by its other names is suspect.
+
+        As for `doubt`, so is what changes up to `as_of` tell of it.
+        """
         self.linked_until = now + self.ttl
+        self.linked_since = max(as_of, self.linked_since)
 
     def forget(self, path: Path, as_of: int = UNKNOWN) -> None:
         """As `doubt`, for `path` and all that is below it."""
@@ -289,8 +296,10 @@ class MetadataCache(Facts):
         elif node.packed is None and not (node.parent and self.lists_before(node.parent, number)):
             self.withdraw(path, EVERYTHING)
             if metadata is None:
-                self.prune_node(node, number)
+                self._emptied(node, number)
             return
+        if metadata is None:
+            self._emptied(node, number)
         if self.as_of_node(node) < number:
             packed = pack(metadata)
             if packed is None:
@@ -299,6 +308,8 @@ class MetadataCache(Facts):
             self.learn_node(node, packed, number, now)
             if node.details is not None:
                 node.details.changed()
+            if number <= self.linked_since and is_linked(packed):
+                self.doubt_node(node, number)
 
     def _rename(self, number: int, change: Renamed, now: float) -> None:
         """What is known below either name goes; it cannot be moved along.
@@ -309,11 +320,17 @@ class MetadataCache(Facts):
         for path in (change.source, change.destination):
             found = self.tree.find(path)
             if found is not None:
-                self.prune_node(found, number)
+                self._emptied(found, number)
                 if self.as_of_node(found) < number:
                     found.details = None
         self._change(number, change.destination, change.metadata, now)
         self._change(number, change.source, None, now)
+
+    def _emptied(self, node: Node, number: int) -> None:
+        """Another directory is at `node` since the change `number`, or none; its attributes may be known already."""
+        self.prune_node(node, number)
+        if node.details is not None and node.details.names_as_of < number:
+            node.details.complete = False
 
     def _sweep(self, path: Path, number: int) -> None:
         node, depth = self.tree.deepest(path)

@@ -23,8 +23,9 @@ BACKSTOP: Final = 3600.0
 class Facts:
     """The nodes of a cache of at most `entries` names; `generation` tells what was learnt since the feed is followed.
 
-    `now` is a monotonic time; `trusted` is whether the feed is trusted at that time. `withdraw` hears whenever a fact
-    is replaced, doubted or forgotten, but not of what becomes suspect by age or with all else.
+    `now` is a monotonic time: for what is learnt from an answer that of the question. `trusted` is whether the feed is
+    trusted at that time. `withdraw` hears whenever a fact is replaced, doubted or forgotten, but not of what becomes
+    suspect by age or with all else.
     """
 
     def __init__(self, *, ttl: float, backstop: float, entries: int) -> None:
@@ -34,7 +35,9 @@ class Facts:
         self.withdraw: Withdraw = lambda _path, _what: None
         self.generation = self.numbered_since = NEVER + 1
         self.linked_until = 0.0
-        """Facts of files with several names that end by then were learnt before one of those changed."""
+        """Facts of files with several names that end by then are from before we changed one of those."""
+        self.linked_since = UNKNOWN
+        """So is what the feed says of them up to this number."""
         self.learnt = 0
         """How often something was learnt."""
 

@@ -91,6 +91,18 @@ def test_our_own_changes_are_seen_at_once_though_the_feed_is_late(laptop):
         laptop.files.stat(b"a")
 
 
+def test_an_answer_that_is_late_hides_no_change_of_ours_by_another_name_of_the_file(laptop):
+    laptop.files.put(b"a", b"")
+    laptop.files.link(b"a", b"b")
+    laptop.hear()
+    asked, before = laptop.known.asking(), laptop.files.stat(b"b")
+    laptop.now += 1.0
+    laptop.files.change(b"a", mode=0o600)
+    laptop.now += 1.0
+    laptop.known.learn((b"b",), before, laptop.known.moment, asked)
+    assert laptop.known.metadata((b"b",)).suspect
+
+
 def test_a_change_that_failed_leaves_nothing_believed(laptop):
     laptop.files.put(b"a", b"")
     laptop.hear()

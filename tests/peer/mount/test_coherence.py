@@ -91,6 +91,15 @@ def test_what_is_old_says_nothing_of_now(coherence):
     assert coherence.heard_at == 101.0
 
 
+def test_fetched_changes_may_not_be_all_that_there_are(coherence):
+    coherence.heard_of(Moment(7, 5), 100.0)
+    assert numbers(coherence.fetched(batch(5, change(), sent=44.0), 104.0)) == [5]
+    assert coherence.state is State.CURRENT
+    assert coherence.heard_at == 100.0
+    coherence.fetched(batch(6, sent=45.0), 105.0)
+    assert coherence.heard_at == 105.0
+
+
 def test_what_was_held_back_is_as_old_as_its_sender_says(coherence):
     coherence.take(batch(5, sent=41.0), 150.0)
     assert coherence.heard_at == 101.0

@@ -93,6 +93,19 @@ def test_a_file_with_several_names_lives_for_a_limited_time(cache):
     assert known(cache, A, 1.0).suspect
 
 
+def test_what_the_feed_says_late_of_a_file_with_several_names_hides_no_change_of_ours(cache):
+    linked = msgspec.structs.replace(file(1), links=2)
+    cache.keep_listing((), [(b"a", linked), (b"b", linked)], 3, 0.0)
+    cache.doubt_linked(1.0, 6)
+    cache.apply(6, Changed(A, linked), 2.0)
+    assert known(cache, A, 2.0).suspect
+    cache.apply(7, Changed(A, linked), 2.0)
+    assert not known(cache, A, 2.0).suspect
+    cache.doubt_everything()
+    cache.apply(1, Changed(A, linked), 2.0)
+    assert not known(cache, A, 2.0).suspect
+
+
 def test_a_second_name_makes_the_first_suspect(cache):
     cache.keep(A, file(1), 3, 0.0)
     cache.keep((b"b",), msgspec.structs.replace(file(1), links=2), 4, 0.0)
@@ -130,6 +143,17 @@ def test_what_is_below_a_directory_goes_when_it_is_another_one(cache):
     cache.keep(A, directory(1), 3, 0.0)
     cache.keep_listing(A, [(b"x", file(2))], 3, 0.0)
     cache.apply(4, Changed(A, directory(9)), 0.0)
+    assert names(cache, A) is None
+    assert known(cache, AX) is None
+
+
+@pytest.mark.parametrize("change", [Renamed((b"c",), A, directory(1)), Changed(A, None)])
+@pytest.mark.parametrize("below", [[], [(b"x", file(2))]])
+def test_what_was_below_goes_even_if_the_next_directory_there_is_known_already(cache, change, below):
+    cache.keep_listing(A, below, 3, 0.0)
+    cache.keep(A, directory(1), 5, 0.0)
+    cache.apply(5, change, 0.0)
+    assert known(cache, A) == Known(directory(1), suspect=False)
     assert names(cache, A) is None
     assert known(cache, AX) is None
 

@@ -29,6 +29,8 @@ PATHS: Final[tuple[Path, ...]] = ((), *((x,) for x in NAMES), *((x, y) for x in 
 XATTR: Final = b"user.x"
 HEARTBEAT: Final = 2.0
 RING: Final = 6
+_INSTANT: Final = 1e-6
+"""Seconds: less than the world's clock ever goes on by, more than sums of them are wrong by."""
 NOBODY: Final = Caller(0, 0)
 
 
@@ -119,8 +121,11 @@ class Remote:
         self._send(self.number + 1)
 
     def told_by(self, then: float) -> int:
-        """The moment of the history up to which the feed had told of everything at the time `then`."""
-        told = (self.known_until[epoch, number] for sent, epoch, number in self._sent if sent <= then)
+        """The moment of the history up to which the feed had told of everything before the time `then`.
+
+        What it told at that very time it may have told just after a client asked.
+        """
+        told = (self.known_until[epoch, number] for sent, epoch, number in self._sent if sent < then - _INSTANT)
         return max(told, default=0)
 
     def explains(self, path: Path, value: Value, low: int, part: int) -> int | None:
@@ -133,6 +138,11 @@ class Remote:
             elif was[part] == value[part]:
                 return moment
         return None
+
+    def file_at(self, path: Path, moment: int) -> int | None:
+        """The inode number of what was at `path` then."""
+        value = self.history[moment].get(path)
+        return None if value is None else value[0].inode
 
     def _do(self, request: AnyRequest) -> tuple[AnyReply, list[Path]]:
         reply = perform(self._files, request, NOBODY)

@@ -1,9 +1,9 @@
 """Two clients, an agent, a writer on its machine, and a relay that delays, drops, repeats, reorders: one seed, one run.
 
 The one rule: each answer that a client gives is explained by a state that the file system had at or after the last
-moment of which that client had heard, and at or after its own last change of that file; and no answer is older than
-the time for which a silent feed is believed, however long the relay holds it back. Once all is heard, by the present
-one alone.
+moment of which that client had heard, and at or after its own last change of it (see `OwnChanges`); and no answer is
+older than the time for which a silent feed is believed, however long the relay holds it back. Once all is heard, by
+the present one alone.
 
 Two answers that are as of one number may arrive in either order, so until the change between them is heard of, a file
 may be seen to go back to what it was then.
@@ -45,6 +45,7 @@ from schema.requests import (
     SetXattr,
     WriteFile,
 )
+from tests.simulation.coherence.own_changes import Low, OwnChanges
 from tests.simulation.coherence.remote import (
     HEARTBEAT,
     NAMES,
@@ -98,7 +99,7 @@ class Client:
         self.files = CachedFileSystem(inner, self.known)
         self.kernel: dict[Path, Value] = {}
         self.inbox = []
-        self.changed_at: dict[Path, int] = {}
+        self.own = OwnChanges(world.remote)
         self.follower = follower(
             inner,
             self.known,
@@ -127,10 +128,10 @@ class Client:
         moment = self.coherence.moment
         return max(self.born_at, self.world.remote.known_until[moment.epoch or 1, moment.number])
 
-    def low(self, path: Path) -> int:
+    def low(self, path: Path) -> Low:
         """The earliest moment whose state may still be shown."""
         told = self.world.remote.told_by(self.world.now - BELIEVED)
-        return max(self.heard_until, self.changed_at.get(path, 0), told)
+        return self.own.low(path, max(self.heard_until, told))
 
     def look(self, path: Path) -> str:
         """stat(2): from the kernel's cache, from ours, or asked."""
@@ -169,7 +170,7 @@ class Client:
 
     def xattr(self, path: Path) -> str:
         """getxattr(2)."""
-        low = self.heard_until
+        low = self.low(path).path
         value: bytes | None
         try:
             value = self.files.get_xattr(GetXattr(path, name=XATTR), NOBODY).value
@@ -191,8 +192,7 @@ class Client:
         finally:
             self.kernel.clear()
             moment, changed = self.done.pop(id(request), (0, []))
-            for path in changed:
-                self.changed_at[path] = max(self.changed_at.get(path, 0), moment)
+            self.own.done(request, moment, changed)
         return "done"
 
     def write(self, path: Path, data: bytes) -> str:
@@ -206,10 +206,10 @@ class Client:
         finally:
             self.files.close_file(CloseFile(handle), NOBODY)
 
-    def check(self, what: str, path: Path, value: Value, low: int, *, part: int) -> None:
+    def check(self, what: str, path: Path, value: Value, low: Low, *, part: int) -> None:
         """Some state since `low` explains `value`."""
-        moment = self.world.remote.explains(path, value, low, part)
-        assert moment is not None, f"{self.name}: {what} {path}: {value} is not explained since {low}"
+        moment = self.world.remote.explains(path, value, low.of(value), part)
+        assert moment is not None, f"{self.name}: {what} {path}: {value} is not explained since {low.of(value)}"
 
 
 class World:
@@ -239,7 +239,7 @@ class World:
         self.rest()
         for client in self.clients:
             for path in PATHS:
-                client.changed_at[path] = self.remote.now  # nothing is on its way: now or never
+                client.own.name(path, self.remote.now)  # nothing is on its way: now or never
                 client.look(path)
                 client.xattr(path)
                 client.list(path)

@@ -1,0 +1,54 @@
+"""What a client of the coherence model changed itself: nothing older may be shown of that.
+
+The one rule: a change counts for each path at which something was another thing afterwards. By the names that it was
+asked for, and where it put another file or none, nothing at all of before may be shown; where it only changed a file
+that it reached by another name or by a handle, that file not as it was before, for the client need not have heard that
+this is what is there now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from schema.requests import AnyRequest
+from tests.simulation.coherence.remote import Path, Remote, Value
+
+
+class Low(NamedTuple):
+    """The earliest moment whose state may still be shown of a path, and of files there by their inode numbers."""
+
+    path: int
+    files: Mapping[int, int]
+
+    def of(self, value: Value) -> int:
+        """The earliest moment at which `value` may have been seen."""
+        return self.path if value is None else max(self.path, self.files.get(value[0].inode, 0))
+
+
+class OwnChanges:
+    """The moments of the history of `remote` at which one client changed something."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+        self._names: dict[Path, int] = {}
+        self._files: dict[tuple[Path, int], int] = {}
+
+    def done(self, request: AnyRequest, moment: int, changed: Sequence[Path]) -> None:
+        """`request` led to the state at `moment`, by which there is something else at each path `changed`."""
+        named = [getattr(request, field, ()) for field in ("path", "existing", "source", "destination")]
+        for path in changed:
+            was, became = (self._remote.file_at(path, at) for at in (moment - 1, moment))
+            if was != became or any(name[: len(path)] == path for name in named if name):
+                self.name(path, moment)
+            elif became is not None:
+                self._files[path, became] = max(self._files.get((path, became), 0), moment)
+
+    def name(self, path: Path, moment: int) -> None:
+        """From now on nothing of before `moment` may be shown at `path`."""
+        self._names[path] = max(self._names.get(path, 0), moment)
+
+    def low(self, path: Path, heard: int) -> Low:
+        """What may be shown of `path` by one who has heard of everything up to the moment `heard`."""
+        files = {file: moment for (name, file), moment in self._files.items() if name == path}
+        return Low(max(heard, self._names.get(path, 0)), files)
