@@ -151,8 +151,9 @@ class FeedFollower:
         self._trusted = trusted
 
     def _run(self) -> None:
-        while not self._stopping.wait(LOOK_EVERY):
+        while not self._stopping.is_set():
             try:
                 self.step()
             except Exception:  # noqa: BLE001 - logged with its traceback; without this thread nothing would be trusted again
                 _log.exception("unexpected failure while following the change feed")
+            self._stopping.wait(LOOK_EVERY)

@@ -140,7 +140,7 @@ class MetadataCache(Facts):
         node = self.tree.make(path)
         if self.as_of_node(node) <= as_of or node.until <= now:
             self.learn_node(node, packed, as_of, now)
-        elif as_of == UNKNOWN and node.packed != packed:
+        elif as_of == UNKNOWN and verifiable(node.packed or ABSENT) != verifiable(packed):
             # Which of the two is newer, nobody can say; but it was seen, and may not seem to go back.
             self.doubt_node(node, UNKNOWN)
 
@@ -152,9 +152,9 @@ class MetadataCache(Facts):
         node = self.tree.find(path)
         if node is None:
             return
-        seen = {name: pack(metadata) for name, metadata in entries}
+        seen = {name: verifiable(pack(metadata) or ABSENT) for name, metadata in entries}
         for name, child in list((node.children or {}).items()):
-            if child.packed is not None and child.packed != seen.get(name, ABSENT):
+            if child.packed is not None and verifiable(child.packed) != seen.get(name, ABSENT):
                 self.doubt_node(child, as_of)
         listed = {name for name, child in (node.children or {}).items() if child.packed}
         if node.details is not None and not listed.issuperset(seen):
@@ -251,8 +251,7 @@ class MetadataCache(Facts):
             self.doubt_node(node, as_of)
             if node.packed is not None or node.parent is None:
                 return
-            node.forget()
-            node = node.parent
+            node, depth = node.parent, depth - 1
         if node.packed == ABSENT:
             self.withdraw_node(node)
             node.generation = NEVER

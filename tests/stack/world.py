@@ -142,6 +142,7 @@ class Stack:
                 "security": self._security(SERVER),
                 "limits": limits or {},
                 "feed": feed or {},
+                "metrics": {"address": self.metrics},
                 "audit": {"file": str(self.audit)},
             },
         )
@@ -163,6 +164,11 @@ class Stack:
                 "timeouts": timeouts or {},
             },
         )
+
+    @property
+    def metrics(self) -> str:
+        """Where the agent counts what it is asked."""
+        return f"127.0.0.1:{self.port + 3}"
 
     @property
     def audit(self) -> Path:
@@ -278,11 +284,11 @@ def _keys(table: Table) -> str:
 
 
 def _free_ports() -> int:
-    """The first of three free ports in a row, below those that the system gives to connections by itself."""
+    """The first of four free ports in a row, below those that the system gives to connections by itself."""
     for _ in range(1000):
         first = random.SystemRandom().randrange(20_000, 30_000)
         with contextlib.ExitStack() as taken, contextlib.suppress(OSError):
-            for port in range(first, first + 3):
+            for port in range(first, first + 4):
                 taken.enter_context(socket.create_server(("127.0.0.1", port)))
             return first
     raise AssertionError("no free ports")
