@@ -13,8 +13,9 @@ from peer.errors import OperationFailed
 from peer.mount.bulk_verification import BulkVerification
 from peer.mount.kept_metadata.records import KeptDirectory
 from peer.mount.kept_metadata.snapshot import Part
+from tests.simulation.coherence.client import Client
 from tests.simulation.coherence.remote import NOBODY, PATHS
-from tests.simulation.coherence.world import Client, World
+from tests.simulation.coherence.world import World
 
 Kept = list[KeptDirectory]
 

@@ -5,17 +5,22 @@ A seed that fails is run again by `python -m pytest tests/simulation/coherence -
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from peer.mount.coherence import Coherence, Missing, Numbered
 from peer.mount.feed_follower import FeedFollower
 from peer.mount.knowledge import Applied
+from peer.mount.metadata_cache import MetadataCache
 from peer.mount.recent_changes import Path
-from schema.changes import ChangeBatch, Moment
+from peer.mount.withdrawals import EVERYTHING
+from schema.changes import ChangeBatch, Moment, Renamed
 from schema.requests import CreateDir, SetMetadata
-from tests.simulation.coherence.world import GRACE, World
+from tests.simulation.coherence.client import GRACE
+from tests.simulation.coherence.world import World
 
 WORLDS = 400
 ENOUGH = 600
@@ -89,12 +94,35 @@ class _WithoutClock(Coherence):
 
 
 class _KernelFirst(FeedFollower):
-    """The kernel is told before the cache."""
+    """The kernel is told before the cache, and not after."""
 
     def heard(self, batch: ChangeBatch, heard_at: float) -> None:
+        cache = self._known._cache
+        withdraw = cache.withdraw
         for change in batch.changes:
+            for path in (change.source, change.destination) if isinstance(change, Renamed) else (change.path,):
+                withdraw(path, EVERYTHING)
             self._told(Applied(change, news=True))
-        self._known.take(batch, heard_at)
+        with _deaf(cache):
+            self._known.take(batch, heard_at)
+
+
+@contextlib.contextmanager
+def _deaf(cache: MetadataCache) -> Iterator[None]:
+    """The kernel is told nothing."""
+    withdraw, cache.withdraw = cache.withdraw, lambda _path, _what: None
+    try:
+        yield
+    finally:
+        cache.withdraw = withdraw
+
+
+def _quietly(cache: MetadataCache, method: Callable[..., object]) -> Callable[..., object]:
+    def quietly(*arguments: object, **keywords: object) -> object:
+        with _deaf(cache):
+            return method(*arguments, **keywords)
+
+    return quietly
 
 
 def _hold_back(world: World) -> None:
@@ -134,6 +162,21 @@ def test_the_model_notices(coherence: type[Coherence], follower: type[FeedFollow
     for seed in range(ENOUGH):
         try:
             World(seed, lambda: coherence(grace=GRACE), follower).run()
+        except AssertionError:
+            return
+    pytest.fail(f"{ENOUGH} worlds do not notice")
+
+
+@pytest.mark.parametrize("step", ["learn_node", "doubt_node", "forget_node", "_change"])
+def test_the_model_notices_what_the_kernel_is_not_told(step: str) -> None:
+    """Each step of the cache that takes a word back."""
+    for seed in range(ENOUGH):
+        world = World(seed)
+        for client in world.clients:
+            cache = client.known._cache
+            setattr(cache, step, _quietly(cache, getattr(cache, step)))
+        try:
+            world.run()
         except AssertionError:
             return
     pytest.fail(f"{ENOUGH} worlds do not notice")

@@ -9,8 +9,8 @@ import pytest
 
 from peer.mount.kept_metadata.records import KeptDirectory
 from peer.mount.metadata_node import unpack
+from tests.simulation.coherence.client import Client
 from tests.simulation.coherence.restarts import RestartingWorld
-from tests.simulation.coherence.world import Client
 
 WORLDS = 300
 ENOUGH = 300
