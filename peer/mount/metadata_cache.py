@@ -24,7 +24,7 @@ from peer.mount.metadata_node import (
 from peer.mount.metadata_tree import Path, subtree
 from peer.mount.withdrawals import EVERYTHING
 from schema.attributes import FileMetadata
-from schema.changes import Change, Changed, Renamed
+from schema.changes import Change, Changed, Renamed, Swept
 
 DEFAULT_ENTRIES: Final = 500_000
 _XATTRS: Final = 8
@@ -224,6 +224,8 @@ class MetadataCache(Facts):
 
     def apply(self, number: int, change: Change, now: float) -> None:
         """A change of the feed; in order."""
+        if not isinstance(change, Swept):
+            self.doubt_single(pack(change.metadata) or ABSENT)
         if isinstance(change, Renamed):
             self._rename(number, change, now)
         elif isinstance(change, Changed):

@@ -66,16 +66,18 @@ class Facts:
         node.learn(packed, as_of, self.generation, now + lifetime)
         self.withdraw_node(node, withdrawal(before, packed))
         if linked:
-            # Changes may be told of under this name only, from now on.
-            other = self.tree.unlist_file(packed)
-            if other is not None:
-                self.withdraw_node(other)
-                other.generation = NEVER
+            self.doubt_single(packed)
         elif is_single(packed):
             other = self.tree.file(packed)
             if other is not None and other is not node:
                 self.doubt_node(other, UNKNOWN)  # it cannot have both names
             self.tree.enlist(node)
+
+    def doubt_single(self, packed: bytes) -> None:
+        """If the file that `packed` tells of has several names, its changes may be told of under any of them."""
+        other = self.tree.unlist_file(packed) if is_linked(packed) else None
+        if other is not None:
+            self.doubt_node(other, UNKNOWN)
 
     def prune_node(self, node: Node, number: int) -> None:
         """What was below `node` is gone; what is known of a later one of that name stays."""

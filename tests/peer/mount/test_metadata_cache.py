@@ -112,6 +112,15 @@ def test_a_second_name_makes_the_first_suspect(cache):
     assert known(cache, A).suspect
 
 
+def test_a_second_name_makes_the_first_suspect_even_if_only_the_feed_knows_it(cache):
+    cache.keep(A, file(1), 3, 0.0)
+    cache.apply(4, Changed((b"b", b"x"), msgspec.structs.replace(file(1), links=2)), 0.0)
+    assert known(cache, A).suspect
+    assert known(cache, (b"b", b"x")) is None
+    cache.apply(3, Changed(A, file(1, size=1)), 0.0)
+    assert known(cache, A).metadata == file(1), "that is older than what is known"
+
+
 def test_a_change_updates_older_facts_only(cache):
     cache.keep(A, file(1, size=10), 5, 0.0)
     cache.apply(5, Changed(A, file(1, size=9)), 0.0)

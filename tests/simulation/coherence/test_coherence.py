@@ -23,7 +23,7 @@ from tests.simulation.coherence.client import GRACE
 from tests.simulation.coherence.world import World
 
 WORLDS = 400
-ENOUGH = 600
+ENOUGH = 2000
 """Worlds within which a broken part must show."""
 
 
@@ -93,6 +93,28 @@ class _WithoutClock(Coherence):
         self._clock_gaps = (math.inf, math.inf)
 
 
+class _AsTheyCome(Coherence):
+    """What came early is applied before what it had to wait for."""
+
+    def take(self, batch: ChangeBatch, heard_at: float) -> list[Numbered]:
+        ready = super().take(batch, heard_at)
+        latest = range(batch.first, batch.first + len(batch.changes))
+        return _renumbered(ready, sorted(ready, key=lambda each: each.number in latest))
+
+
+class _Backwards(Coherence):
+    """What is to be applied now is applied in the opposite order."""
+
+    def take(self, batch: ChangeBatch, heard_at: float) -> list[Numbered]:
+        ready = super().take(batch, heard_at)
+        return _renumbered(ready, ready[::-1])
+
+
+def _renumbered(ready: list[Numbered], changes: list[Numbered]) -> list[Numbered]:
+    """`changes` under the numbers of `ready`: with its own, a change could come in any order and hide nothing newer."""
+    return [Numbered(at.number, each.change) for at, each in zip(ready, changes, strict=True)]
+
+
 class _KernelFirst(FeedFollower):
     """The kernel is told before the cache, and not after."""
 
@@ -155,6 +177,8 @@ def test_a_feed_that_is_held_back_is_not_believed() -> None:
         pytest.param(_WithoutAsOf, FeedFollower, id="the as_of rule removed"),
         pytest.param(_WithoutGaps, FeedFollower, id="gaps ignored"),
         pytest.param(_WithoutEpochs, FeedFollower, id="overflow ignored"),
+        pytest.param(_AsTheyCome, FeedFollower, id="changes applied as they come"),
+        pytest.param(_Backwards, FeedFollower, id="the order of changes swapped"),
         pytest.param(Coherence, _KernelFirst, id="the kernel before the cache"),
     ],
 )
