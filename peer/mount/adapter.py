@@ -17,6 +17,7 @@ from peer.mount.kernel_cache import KernelCache
 from peer.mount.local_view import LocalView
 from peer.mount.path_table import PathTable
 from peer.mount.removed_files import RemovedFiles
+from peer.mount.replaced_files import ReplacedFiles
 from peer.mount.symlink_policy import SymlinkPolicy
 from schema.attributes import FileMetadata
 from schema.paths import RelativePath, parse
@@ -44,6 +45,8 @@ class Mounted:
     symlinks: SymlinkPolicy
     kernel: KernelCache
     removed: RemovedFiles | None
+    replaced: ReplacedFiles | None = None
+    """Likewise."""
 
 
 class Adapter:
@@ -57,10 +60,13 @@ class Adapter:
         self._symlinks = mounted.symlinks
         self._kernel = mounted.kernel
         self._removed = mounted.removed
+        self._replaced = mounted.replaced
         self._view = LocalView(mounted.identity, mounted.attached.metadata.volume)
         self._open_files: PathTable[int] = PathTable()
         self._open_directories: PathTable[int] = PathTable()
         self._kernel.know_open(self._open_files, self._open_directories)
+        if self._replaced is not None:
+            self._replaced.know_open(self._open_files)
 
     def _path(self, path: bytes) -> RelativePath:
         return self._root + parse(path)

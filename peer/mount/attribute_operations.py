@@ -12,7 +12,9 @@ from typing import Final
 from peer.errors import OperationFailed
 from peer.mount.adapter import Adapter, Mounted
 from schema.attributes import FileMetadata, VolumeStatistics
+from schema.paths import RelativePath
 from schema.requests import (
+    NAMELESS,
     TIME_NOW,
     CheckAccess,
     GetMetadata,
@@ -40,6 +42,8 @@ class AttributeOperations(Adapter):
 
     def getattr(self, path: bytes | None, handle: int | None) -> FileMetadata:
         where, handle = self._target(path, handle)
+        if self._replaced is not None and not handle:
+            self._replaced.look_again(where, self._edge.context().thread)
         try:
             metadata = self._filesystem.get_metadata(GetMetadata(where, handle), self._caller()).metadata
         except OperationFailed as failure:
@@ -49,9 +53,21 @@ class AttributeOperations(Adapter):
         if handle:
             named = path is not None and not self._is_hidden(path, handle)
             self._kernel.observe_open(self._path(path) if named and path else self._open_files.path(handle), metadata)
+        elif (still := self._still_open(where, metadata)) is not None:
+            self._kernel.observe_open(where, metadata := still)
         else:
             self._kernel.observe(where, metadata)
         return self._view.shown(metadata, further_links=self._unseen_links(path, handle))
+
+    def _still_open(self, path: RelativePath, metadata: FileMetadata) -> FileMetadata | None:
+        """The attributes of the open file that the kernel still knows as `path`, where that is another one by now."""
+        handle = 0 if self._replaced is None else self._replaced.seen(path, metadata)
+        if not handle:
+            return None
+        try:
+            return self._filesystem.get_metadata(GetMetadata(NAMELESS, handle), self._caller()).metadata
+        except OperationFailed:
+            return None  # it was closed meanwhile
 
     def _unseen_links(self, path: bytes | None, handle: int) -> int:
         """One where libfuse takes a link off, since it believes that the name it hid the file under exists.

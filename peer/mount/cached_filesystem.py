@@ -117,8 +117,7 @@ class CachedFileSystem(Decorator):
         try:
             answer = self.inner.get_metadata(request, caller)
         except OperationFailed as failure:
-            if failure.code == _ABSENT:
-                self._known.learn(request.path, None, failure.as_of, asked)
+            self._learn_absence(request.path, failure, asked)
             raise
         self._known.learn(request.path, answer.metadata, answer.as_of, asked)
         return answer
@@ -191,7 +190,11 @@ class CachedFileSystem(Decorator):
             opened = self._change(lambda: self.inner.open_file(request, caller), effects, _fact_at(request.path))
         else:
             asked = self._known.asking()
-            opened = self.inner.open_file(request, caller)
+            try:
+                opened = self.inner.open_file(request, caller)
+            except OperationFailed as failure:
+                self._learn_absence(request.path, failure, asked)
+                raise
             self._known.learn(request.path, opened.metadata, opened.as_of, asked)
             if self._opens is not None:
                 self._opens.opened(request, opened)
@@ -295,6 +298,10 @@ class CachedFileSystem(Decorator):
         return self._change(lambda: self.inner.remove_xattr(request, caller), effects)
 
     # --- inside
+
+    def _learn_absence(self, path: Path, failure: OperationFailed, asked: Asked) -> None:
+        if failure.code == _ABSENT:
+            self._known.learn(path, None, failure.as_of, asked)
 
     def _verify(self, path: Path, caller: Caller) -> None:
         """Ask whether what is known of `path` holds, and what else is suspect in its directory."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from peer.mount.aliases import Alias, Aliases
@@ -174,6 +174,22 @@ class KernelCache:
 
     def _lane(self, directory: RelativePath) -> NotificationLane:
         return self._names[hash(directory) % _NAME_LANES]
+
+    # For `replaced_files`, on its own thread.
+
+    def local(self, path: RelativePath) -> bytes:
+        """Where `path` is on this machine."""
+        return self._nodes.local(path)
+
+    def expire(self, path: RelativePath) -> Callable[[], None]:
+        """What has the attributes of the inode that is at `path` now expire, when it is called."""
+        node = self._nodes.of(path, cached_only=False)
+
+        def expire() -> None:
+            if node is not None:
+                self._notifier.forget_attributes(node)
+
+        return expire
 
     # For the operations, on the threads of callbacks.
 

@@ -20,6 +20,7 @@ from peer.mount.mountpoint import MountError, mount_at, prepare
 from peer.mount.node_ids import NodeIds
 from peer.mount.operations import Operations
 from peer.mount.removed_files import RemovedFiles
+from peer.mount.replaced_files import ReplacedFiles
 from peer.mount.symlink_policy import SymlinkPolicy
 from schema.paths import RelativePath, display
 from schema.replies import Attached
@@ -91,6 +92,8 @@ def mount(
     identity = _identity(options, attached)
     session = session or fuse_binding.Session()
     kernel = KernelCache(session, NodeIds(os.fsencode(directory), root), answers)
+    removed = RemovedFiles(session.keep_names) if fuse_binding.LIBFUSE[0] >= 3 else None
+    replaced = ReplacedFiles(kernel, removed) if removed is not None else None
     mounted = Mounted(
         filesystem=filesystem,
         root=root,
@@ -99,13 +102,16 @@ def mount(
         identity=identity,
         symlinks=options.symlinks,
         kernel=kernel,
-        removed=RemovedFiles(session.keep_names) if fuse_binding.LIBFUSE[0] >= 3 else None,
+        removed=removed,
+        replaced=replaced,
     )
     preserved = options.identity == "preserve"
 
     def started(config: Any) -> None:
         session.begin(config)
         kernel.begin()
+        if replaced is not None:
+            replaced.begin()
         entry = mount_at(directory)
         if entry is not None:
             kernel_read_ahead.widen(entry.device)

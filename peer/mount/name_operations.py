@@ -65,10 +65,18 @@ class NameOperations(Adapter):
             if self._removed.unhide(where):
                 self._kernel.removed(where)
                 return
+            if self._is_own():
+                self._removed.settled(where, self._edge.context().thread)
+                self._open_files.forget(where)
+                return
             self._ask_again(where)
         self._filesystem.delete_file(DeleteFile(where), self._caller())
         self._gone(where)
         self._kernel.removed(where)
+
+    def _is_own(self) -> bool:
+        """Whether it is a thread of ours that calls (see `replaced_files`)."""
+        return self._replaced is not None and self._replaced.is_own(self._edge.context().thread)
 
     def _gone(self, where: RelativePath) -> None:
         """`where` names another file or none: open handles on the one that it named have no name any more."""
@@ -119,8 +127,13 @@ class NameOperations(Adapter):
             case Hide.REPLACE:
                 self._kernel.moved(old, new)
                 return True
+            case Hide.UNNAME:
+                self._open_files.forget(old)
+                return True
             case Hide.UNASKED:
                 raise OSError(errno.ESTALE, "asked to be asked again")
+        if self._is_own():
+            raise OSError(errno.EIO, "nothing but what was asked for is done for our own thread")
         if replaces and old != new:
             self._ask_again(new, replaced=True)
         return False

@@ -72,6 +72,10 @@ class NodeIds:
         self._lock = threading.Lock()
         self._directories: OrderedDict[RelativePath, int] = OrderedDict()
 
+    def local(self, path: RelativePath) -> bytes:
+        """Where `path` is on this machine."""
+        return b"/".join((self._mountpoint, *path[len(self._root) :]))
+
     def of(self, path: RelativePath, *, cached_only: bool) -> int | None:
         """The node id of `path`; None when the kernel holds none or (cached_only) cannot say without asking."""
         if path[: len(self._root)] != self._root:

@@ -19,6 +19,7 @@ from peer.mount.directory_handles import DirectoryHandles
 from peer.mount.fuse_translation import ListedEntry, Opened, RecordLock
 from peer.mount.lock_translation import Locks
 from peer.mount.name_operations import NameOperations
+from peer.mount.replaced_files import Opening
 from schema.paths import RelativePath
 from schema.replies import DirectoryPage, OpenedFile
 from schema.requests import (
@@ -74,8 +75,23 @@ class Operations(AttributeOperations, NameOperations):
             raise
         if flags & os.O_TRUNC:
             self._changed(opened.metadata, where, data=True)
+        if self._shares(opened, where):
+            flags |= os.O_DIRECT
         self._kernel.opened(where, opened.metadata)
         return self._opened(opened, where, flags)
+
+    def _shares(self, opened: OpenedFile, path: RelativePath) -> bool:
+        """Whether the kernel takes the file for another one that is open and had its name (see `replaced_files`).
+
+        Raises `OSError` ESTALE for the kernel to look the name up anew.
+        """
+        if self._replaced is None:
+            return False
+        opening = self._replaced.open(path, opened.metadata, self._edge.context().thread)
+        if opening is Opening.ASK_AGAIN:
+            self._close(opened.handle)
+            raise OSError(errno.ESTALE, "another file has the name now")
+        return opening is Opening.TOGETHER
 
     def create(self, path: bytes, mode: int, flags: int) -> Opened:
         where = self._path(path)
@@ -85,6 +101,8 @@ class Operations(AttributeOperations, NameOperations):
     def _opened(self, opened: OpenedFile, path: RelativePath, flags: int) -> Opened:
         handle = opened.handle
         self._open_files.add(handle, path)
+        if self._replaced is not None:
+            self._replaced.opened(handle, opened.metadata)
         self._locks.opened(handle, (opened.metadata.volume, opened.metadata.inode))
         writable = flags & os.O_ACCMODE != os.O_RDONLY
         if writable:
@@ -111,6 +129,11 @@ class Operations(AttributeOperations, NameOperations):
         self._locks.closed(handle)
         if self._removed is not None:
             self._removed.closed(handle)
+        if self._replaced is not None:
+            self._replaced.closed(handle)
+        self._close(handle)
+
+    def _close(self, handle: int) -> None:
         try:
             self._filesystem.close_file(CloseFile(handle), self._user())
         except OperationFailed as failure:  # Nobody listens: release has no answer.
@@ -154,7 +177,11 @@ class Operations(AttributeOperations, NameOperations):
         path = self._open_directories.path(handle)
         for shown, entry in self._directories.read(handle, offset):
             if plus and entry is not None and entry.metadata is not None and path is not None:
-                self._kernel.observe((*path, entry.name), entry.metadata)
+                where = (*path, entry.name)
+                if self._replaced is not None and self._replaced.seen(where, entry.metadata):
+                    yield shown._replace(metadata=None)
+                    continue
+                self._kernel.observe(where, entry.metadata)
             yield shown
 
     def releasedir(self, handle: int) -> None:
@@ -173,5 +200,7 @@ class Operations(AttributeOperations, NameOperations):
         return self._view.shown(self._filesystem.get_metadata(GetMetadata(path), self._user()).metadata).inode
 
     def destroy(self) -> None:
+        if self._replaced is not None:
+            self._replaced.end()
         self._kernel.end()
         self._closing()

@@ -45,6 +45,8 @@ class Hide(enum.Enum):
     """The file is to be removed now."""
     REPLACE = enum.auto()
     """The file is about to be replaced by a rename."""
+    UNNAME = enum.auto()
+    """The file has been replaced by somebody else; see `replaced_files`."""
     UNASKED = enum.auto()
     """libfuse hides a file that we did not ask for: let the kernel make its call again, in the plain way."""
 
@@ -105,6 +107,13 @@ class RemovedFiles:
             self._switch(now)
             return again
 
+    def unname(self, path: RelativePath, thread: int) -> None:
+        """`thread` is about to unlink `path`, for us and not for a user: hide the open file and do nothing else."""
+        now = self._clock()
+        with self._lock:
+            self._asked[path, thread] = _Asked(Hide.UNNAME, now + _PATIENCE, hiding=True)
+            self._switch(now)
+
     def settled(self, path: RelativePath, thread: int) -> None:
         """`thread` removes or replaces `path` in the plain way now."""
         if (path, thread) not in self._asked:
@@ -131,7 +140,7 @@ class RemovedFiles:
                 self._switch(now)
                 return Hide.UNASKED
             self._switch(now)
-            hidden = _Hidden(path, set(handles))
+            hidden = _Hidden(None if asked.stands_for is Hide.UNNAME else path, set(handles))
             self._hidden[name[-1]] = hidden
             self._by_handle.update(dict.fromkeys(handles, hidden))
             return asked.stands_for

@@ -142,6 +142,26 @@ def test_a_name_that_is_replaced_again_and_again_is_never_missing(anew):
         assert os.listdir(mount.remote) == ["file"]
 
 
+def test_a_file_that_somebody_else_replaced_goes_on_beside_the_new_one(anew):
+    with mounted(anew, attribute_timeout=60.0) as mount:
+        file, hidden = mount.local / "file", mount.remote / "hidden"
+        (mount.remote / "file").write_bytes(b"the old one")
+        with file.open("rb", buffering=0) as old:
+            assert old.read() == b"the old one"
+            for content in (b"new", b"one that is longer than the old one"):
+                hidden.write_bytes(content)
+                os.rename(hidden, mount.remote / "file")
+                with file.open("rb", buffering=0) as new:
+                    assert os.pread(old.fileno(), 100, 0) == b"the old one"
+                    assert new.read() == content
+                    assert os.fstat(new.fileno()).st_size == file.stat().st_size == len(content)
+                    assert os.fstat(old.fileno()).st_size == 11
+                    assert os.pread(old.fileno(), 100, 0) == b"the old one"
+                    assert os.listdir(mount.local) == ["file"]
+        assert (mount.remote / "file").read_bytes() == content
+        assert os.listdir(mount.remote) == ["file"]
+
+
 def test_space_is_told_of_an_open_file_that_is_gone(here):
     with (here / "file").open("wb") as file:
         os.unlink(here / "file")

@@ -33,6 +33,7 @@ class _Deed:
     after: State
     page: Page | None
     gradual: bool = False
+    to: str = ""
 
 
 class Changes:
@@ -112,7 +113,10 @@ class Changes:
     def _truncate(self, name: str, page: Page) -> None:
         count = self._rng.randint(0, length(page.state.content) + 3)
         after = State(Kind.FILE, cut(page.state.content, count), page.state.mode)
-        self._do(_Deed("truncate", name, after, page), lambda: os.truncate(self._tree / name, count * RECORD))
+        # The kernel of a mount may show zeros for what it reads beyond an end that is being drawn nearer.
+        self._do(
+            _Deed("truncate", name, after, page, gradual=True), lambda: os.truncate(self._tree / name, count * RECORD)
+        )
 
     def _chmod(self, name: str, page: Page) -> None:
         after = State(Kind.FILE, page.state.content, self._rng.choice(_MODES))
@@ -134,7 +138,7 @@ class Changes:
                 return
             after, start = page.state, time.monotonic_ns()
             failure = self._try(lambda: os.replace(self._tree / name, self._tree / other))
-            self._done(_Deed("move away", name, ABSENT, page), start, failure)
+            self._done(_Deed("move away", name, ABSENT, page, to=other), start, failure)
             if not isinstance(failure, FileNotFoundError) or self._repeated:
                 self._done(_Deed("move", other, after, target), start, failure)
 
@@ -230,7 +234,8 @@ class Changes:
             end = FOREVER
         before = None if page is None else page.state
         sure = failure is None
-        hand.note(Change(hand.process, hand.root, name, operation, start, end, deed.after, before, deed.gradual, sure))
+        what = (operation, start, end, deed.after, before, deed.gradual, sure, deed.to)
+        hand.note(Change(hand.process, hand.root, name, *what))
         if page is not None:
             page.state = deed.after
             page.doubtful = page.doubtful or not sure

@@ -144,7 +144,7 @@ class Checker:
         history = self.history(look.name)
         fitting = [
             (lag, candidate)
-            for candidate in history.candidates(look.end, look.start - self._bound)
+            for candidate in self._candidates(look)
             if (lag := self._lag(candidate, look)) is not None and candidate.shows(look)
         ]
         if not fitting:
@@ -155,6 +155,19 @@ class Checker:
             return 0, "this process has seen later than that"
         self._floors[look.process, look.name] = max(floor, min(candidate.change.start for _, candidate in forward))
         return min(lag for lag, _ in forward), ""
+
+    def _candidates(self, look: Look) -> Iterator[Candidate]:
+        """What is to be seen under the name; and by who holds the file open, what became of it under others."""
+        names = {look.name: -FOREVER}
+        while names:
+            name, since = names.popitem()
+            history = self.history(name)
+            for candidate in history.candidates(look.end, look.start - self._bound):
+                if candidate.change.start >= since:
+                    yield candidate
+            if look.operation in OF_AN_OPEN_FILE:
+                moves = (each for each in history.changes if each.to and max(since, look.start) <= each.end)
+                names |= {each.to: each.start for each in moves if each.start < look.end and each.start > since}
 
     def _lag(self, candidate: Candidate, look: Look) -> int | None:
         """How long `candidate` was over when the look began; None where the look may not be of it."""

@@ -62,6 +62,8 @@ class Change:
     gradual: bool = False
     sure: bool = True
     """Whether it took effect at all."""
+    to: str = ""
+    """The name that the file had afterwards, where it was moved away."""
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,16 @@ def test_a_held_file_is_of_any_moment_since_its_open():
     assert unexplained(HISTORY, replace(held, start=211))
 
 
+def test_a_held_file_is_followed_to_its_new_name():
+    moved = replace(change(160, 170, ABSENT), to="m")
+    there = [replace(each, name="m") for each in (change(160, 170, ONE), change(250, 260, TWO))]
+    history = (change(100, 110, ONE), moved, *there)
+    held = Look(9, "mount", "n", "held", 150, 400, Kind.FILE, TWO.content, again=390)
+    assert not unexplained(history, held)
+    assert unexplained(history, replace(held, start=180))
+    assert unexplained(history, replace(held, end=240))
+
+
 def test_a_log_is_read_as_it_was_written(tmp_path):
     events = [*HISTORY, look(1, 2, ONE), look(1, 2, ABSENT, "stat")]
     log = tmp_path / "log"
