@@ -132,6 +132,11 @@ def write_slot(descriptor: int, offset: int, salt: bytes, sealed: Buffer) -> Non
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def read_ahead(descriptor: int, offset: int, length: int) -> None:
+    """Have the disk begin to read: what is opened here anew for each read has no read-ahead of its own."""
+    os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_WILLNEED)
+
+
 def touch(descriptor: int, now: float) -> None:
     """Note a use at `now` (seconds since the epoch) in the modification time, once a `TOUCH_INTERVAL` at most.
 
