@@ -14,7 +14,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import msgspec
@@ -39,17 +39,13 @@ _STALE: Final = "ESTALE"
 
 @dataclass(slots=True)
 class _Promise:
-    """`handle` is that of the file system inside, once it is open there; `gone`: it cannot be any more.
-
-    `mutex` is held while it is being opened.
-    """
+    """`handle` is that of the file system inside, once it is open there; `gone`: it cannot be any more."""
 
     caller: Caller
     metadata: FileMetadata
     generation: int
     handle: int | None = None
     gone: bool = False
-    mutex: threading.Lock = field(default_factory=threading.Lock)
 
 
 class LazyHandles(Decorator):
@@ -134,10 +130,14 @@ class LazyHandles(Decorator):
         promise = self._promises.get(number)
         if promise is None:
             raise OperationFailed("EBADF", f"no open file has the handle {number}")
-        with promise.mutex:
-            if promise.handle is None:
-                promise.handle = self._open(number, promise)
-            return promise.handle
+        if promise.handle is None:
+            opened = self._open(number, promise)
+            # No lock is held across a question, so two may have asked: the first handle is kept.
+            with self._lock:
+                kept = promise.handle = promise.handle or opened
+            if kept != opened:
+                self._give_back(opened, promise)
+        return promise.handle
 
     def _open(self, number: int, promise: _Promise) -> int:
         path = self._path_of(number)
@@ -151,10 +151,13 @@ class LazyHandles(Decorator):
             raise
         promised = promise.metadata.volume, promise.metadata.inode, promise.generation
         if identity_of(opened) != promised:
-            with contextlib.suppress(OperationFailed):  # the agent's lease on us closes what this does not
-                self.inner.close_file(CloseFile(opened.handle), promise.caller)
+            self._give_back(opened.handle, promise)
             raise _gone(promise)
         return opened.handle
+
+    def _give_back(self, handle: int, promise: _Promise) -> None:
+        with contextlib.suppress(OperationFailed):  # the agent's lease on us closes what this does not
+            self.inner.close_file(CloseFile(handle), promise.caller)
 
     def _last_known(self, number: int, failure: OperationFailed) -> FileMetadata:
         """What was promised of a file that is gone; raises `failure` where it says something else."""

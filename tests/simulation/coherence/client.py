@@ -38,8 +38,10 @@ from schema.requests import (
     SetXattr,
     WriteFile,
 )
+from tests.peer.mount.contents import Memory
 from tests.simulation.coherence.kernel import Kernel
 from tests.simulation.coherence.own_changes import Low, OwnChanges
+from tests.simulation.coherence.readers import Readers
 from tests.simulation.coherence.remote import (
     HEARTBEAT,
     NAMES,
@@ -89,7 +91,8 @@ class Client:
         self.coherence = coherence
         self.known = CoherentCache(coherence, MetadataCache(ttl=5.0, entries=entries), lambda: world.now)
         inner = _Slow(world, self)
-        self.files = CachedFileSystem(inner, self.known)
+        self.files = CachedFileSystem(inner, self.known, contents=Memory(), local_opens=True)
+        self.readers = Readers(self)
         self.kernel = Kernel()
         self.known.begin(self.withdraw)
         self.inbox = []

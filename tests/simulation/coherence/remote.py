@@ -6,7 +6,10 @@ moment of the history a client that has heard everything up to it must have hear
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+import stat
 from collections.abc import Callable
 from typing import Final
 
@@ -14,10 +17,21 @@ import msgspec
 
 from peer.errors import OperationFailed
 from peer.filesystem import perform
-from schema.attributes import FileMetadata
+from schema.attributes import FileMetadata, FileVersion
 from schema.changes import Change, ChangeBatch, Changed, Moment, Renamed, Swept
-from schema.replies import AnyReply, Changes, Following, OpenedFile, VerifiedMetadata
-from schema.requests import AnyRequest, Caller, FetchChanges, FollowChanges, GetMetadata, GetXattr, RenamePath
+from schema.replies import AnyReply, Changes, Following, OpenedFile, VerifiedMetadata, Written
+from schema.requests import (
+    AnyRequest,
+    Caller,
+    CloseFile,
+    FetchChanges,
+    FollowChanges,
+    GetMetadata,
+    GetXattr,
+    OpenFile,
+    ReadFile,
+    RenamePath,
+)
 from tests.conformance.memory_filesystem import memory_filesystem
 
 Path = tuple[bytes, ...]
@@ -50,6 +64,9 @@ class Remote:
         self._clock = clock
         self._booted = -1000.0
         self._files = memory_filesystem()
+        self._texts: dict[FileVersion, bytes] = {}
+        self._nameless: dict[int, set[bytes]] = {}
+        """What was written to files that had no name any more, or none among `PATHS`, by inode number."""
         self.history: list[dict[Path, Value]] = [self._snapshot()]
         self.age_ns = 10**12
         """How long before it is opened a file was changed, by the agent's clock."""
@@ -144,9 +161,24 @@ class Remote:
         value = self.history[moment].get(path)
         return None if value is None else value[0].inode
 
+    def texts(self, inode: int, low: int) -> set[bytes]:
+        """What a file held at any moment from `low` on; what it held last and since, where it was gone by then."""
+        found = self._nameless.get(inode, set()).copy()
+        named = False
+        for moment in range(self.now, -1, -1):
+            versions = {was[0].version for was in self.history[moment].values() if was and was[0].inode == inode}
+            found |= {self._texts[version] for version in versions}
+            named |= bool(versions)
+            if moment <= low and named:
+                break
+        return found
+
     def _do(self, request: AnyRequest) -> tuple[AnyReply, list[Path]]:
         reply = perform(self._files, request, NOBODY)
         before, after = self.history[-1], self._snapshot()
+        if isinstance(reply, Written) and all(was[0].inode != reply.metadata.inode for was in after.values() if was):
+            with contextlib.suppress(OperationFailed):  # where the handle cannot read, no test does
+                self._nameless.setdefault(reply.metadata.inode, set()).add(self._read(request.handle))
         changed = [path for path in reversed(PATHS) if before.get(path) != after.get(path)]
         if changed:
             self.history.append(after)
@@ -213,7 +245,19 @@ class Remote:
             except OperationFailed:
                 xattr = None
             found[path] = (without_atime(metadata), xattr)
+            if metadata.version not in self._texts and stat.S_ISREG(metadata.mode):
+                self._texts[metadata.version] = self._text(path)
         return found
+
+    def _text(self, path: Path) -> bytes:
+        handle = perform(self._files, OpenFile(path, os.O_RDONLY), NOBODY).handle
+        try:
+            return self._read(handle)
+        finally:
+            perform(self._files, CloseFile(handle), NOBODY)
+
+    def _read(self, handle: int) -> bytes:
+        return bytes(perform(self._files, ReadFile(handle, 0, 1000), NOBODY).data)
 
 
 def without_atime(metadata: FileMetadata) -> FileMetadata:

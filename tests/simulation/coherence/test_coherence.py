@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from peer.mount.cached_filesystem import CachedFileSystem
 from peer.mount.coherence import Coherence, Missing, Numbered
+from peer.mount.coherent_cache import CoherentCache
 from peer.mount.feed_follower import FeedFollower
 from peer.mount.knowledge import Applied
 from peer.mount.metadata_cache import MetadataCache
 from peer.mount.recent_changes import Path
 from peer.mount.withdrawals import EVERYTHING
+from schema.attributes import FileMetadata
 from schema.changes import ChangeBatch, Moment, Renamed
 from schema.requests import CreateDir, SetMetadata
 from tests.simulation.coherence.client import GRACE
@@ -150,6 +153,7 @@ def _quietly(cache: MetadataCache, method: Callable[..., object]) -> Callable[..
 def _hold_back(world: World) -> None:
     """The relay delivers all of the feed in order, each word as long after the last one as it should be, but late."""
     client, path = world.clients[0], (b"a",)
+    world.calm = True  # nothing else happens
     world.remote.write(CreateDir(path, mode=0o755))
     client.follower.step()
     client.look(path)
@@ -201,6 +205,36 @@ def test_the_model_notices_what_the_kernel_is_not_told(step: str) -> None:
             setattr(cache, step, _quietly(cache, getattr(cache, step)))
         try:
             world.run()
+        except AssertionError:
+            return
+    pytest.fail(f"{ENOUGH} worlds do not notice")
+
+
+def _believed(known: CoherentCache, path: Path) -> FileMetadata | None:
+    """What is suspect is taken for sure."""
+    found = known.metadata(path)
+    return found.metadata if found is not None else None
+
+
+def _of_path(files: CachedFileSystem, handle: int) -> FileMetadata | None:
+    path = files._handles.path(handle)
+    return _believed(files._known, path) if path is not None else None
+
+
+@pytest.mark.parametrize(
+    ("room", "method", "broken"),
+    [
+        pytest.param(CoherentCache, "covered", _believed, id="opened here though it is suspect"),
+        pytest.param(CachedFileSystem, "_of_handle", _of_path, id="read here though it is suspect"),
+    ],
+)
+def test_the_model_notices_what_is_stale(
+    room: type, method: str, broken: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, method, broken)
+    for seed in range(ENOUGH):
+        try:
+            World(seed).run()
         except AssertionError:
             return
     pytest.fail(f"{ENOUGH} worlds do not notice")

@@ -78,6 +78,7 @@ class World:
                 client.look(path)
                 client.xattr(path)
                 client.list(path)
+                client.readers.look(path)
         return self._log.hexdigest()
 
     def step(self) -> None:
@@ -131,6 +132,17 @@ class World:
 
     def _step_xattr(self) -> str:
         return self.client().xattr(self._path())
+
+    def _step_read(self) -> str:
+        return self.client().readers.look(self._path())
+
+    _step_read_again = _step_read
+
+    def _step_hold(self) -> str:
+        return self.client().readers.hold(self._path())
+
+    def _step_read_held(self) -> str:
+        return self.client().readers.look_again()
 
     def _step_change(self) -> str:
         client = self.client()
