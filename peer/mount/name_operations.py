@@ -6,6 +6,7 @@ one callback: see `removed_files`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from typing import Final
 
@@ -97,7 +98,11 @@ class NameOperations(Adapter):
         old, new = self._path(source), self._path(destination)
         if self._removed is not None and self._hide(old, new, replaces=not flags):
             return
-        self._filesystem.rename_path(RenamePath(old, new, flags), self._caller())
+        with contextlib.nullcontext() if self._replaced is None else self._replaced.replacing(new):
+            self._filesystem.rename_path(RenamePath(old, new, flags), self._caller())
+            self._renamed(old, new, flags)
+
+    def _renamed(self, old: RelativePath, new: RelativePath, flags: int) -> None:
         if flags & _RENAME_EXCHANGE:
             self._open_files.exchange(old, new)
             self._open_directories.exchange(old, new)

@@ -11,12 +11,13 @@ where it does not it is refused.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from peer.mount.notification_lane import NotificationLane
@@ -64,6 +65,7 @@ class ReplacedFiles:
         self._files: Final[dict[int, tuple[int, int]]] = {}
         self._lane: Final = NotificationLane("replaced-files", _CAPACITY)
         self._asked: Final[dict[int, tuple[RelativePath, threading.Event]]] = {}
+        self._replacing: Final[list[RelativePath]] = []
         self._since: Final[dict[RelativePath, float]] = {}
         """When files were first seen that are to be parted."""
         self._thread = 0
@@ -89,9 +91,18 @@ class ReplacedFiles:
         """`handle` was closed."""
         self._files.pop(handle, None)
 
+    @contextlib.contextmanager
+    def replacing(self, path: RelativePath) -> Iterator[None]:
+        """Within, a rename through this mount gives `path` to another file: libfuse parts them by itself."""
+        self._replacing.append(path)
+        try:
+            yield
+        finally:
+            self._replacing.remove(path)
+
     def shares(self, path: RelativePath, metadata: FileMetadata) -> bool:
         """Whether the kernel would take the file at `path`, which `metadata` is of, for another one that is open."""
-        return any(self._is_other(handle, metadata) for handle in self._open.at(path))
+        return any(self._is_other(handle, metadata) for handle in self._open.at(path)) and path not in self._replacing
 
     def _is_other(self, handle: int, metadata: FileMetadata) -> bool:
         file = (metadata.volume, metadata.inode)

@@ -96,6 +96,14 @@ def test_who_looks_is_shown_the_open_file_until_they_are_apart_but_not_for_long(
     assert not mount.replaced.shares(FILE, NEW)
 
 
+def test_what_we_rename_ourselves_needs_no_parting(mount):
+    mount.opens(7, OLD)
+    with mount.replaced.replacing(FILE):
+        assert mount.replaced.open(FILE, NEW, USER) is Opening.APART
+        assert mount.replaced.seen(FILE, NEW) == 0
+    assert mount.replaced.shares(FILE, NEW)
+
+
 def test_a_closed_file_is_in_nobodys_way(mount):
     mount.opens(7, OLD)
     mount.replaced.closed(7)
