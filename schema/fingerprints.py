@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Iterable
 from typing import Final
 
 from schema.attributes import FileMetadata
@@ -17,6 +18,7 @@ SALT_SIZE: Final = 16
 CANONICAL: Final = struct.Struct(">QIIIIQQIQQqq")
 """inode, mode, links, uid, gid, size, blocks, block size, volume, device, mtime and ctime in nanoseconds."""
 
+_LENGTH: Final = struct.Struct(">H")
 _U32: Final = 2**32 - 1
 
 
@@ -35,3 +37,11 @@ def canonical(metadata: FileMetadata) -> bytes | None:
 def fingerprint(canonical_bytes: bytes, salt: bytes) -> int:
     """64 bits of keyed BLAKE2b (RFC 7693) over what `canonical` gave."""
     return int.from_bytes(hashlib.blake2b(canonical_bytes, digest_size=8, key=salt).digest(), "big")
+
+
+def fingerprint_of_all(names: Iterable[tuple[bytes, bytes]], salt: bytes) -> int:
+    """The same over all names in a directory, in byte order, each with what `canonical` gave for it."""
+    state = hashlib.blake2b(digest_size=8, key=salt)
+    for name, canonical_bytes in names:
+        state.update(_LENGTH.pack(len(name)) + name + canonical_bytes)
+    return int.from_bytes(state.digest(), "big")

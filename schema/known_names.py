@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 
 from schema.attributes import FileMetadata
-from schema.limits import MAX_PAGE_ENTRIES
+from schema.limits import MAX_COMPARED, MAX_PAGE_ENTRIES
 from schema.paths import Name, RelativePath
 
 Fingerprint = Annotated[int, msgspec.Meta(ge=0)]
@@ -25,17 +25,23 @@ class KnownName(msgspec.Struct, frozen=True, array_like=True):
 
 
 class KnownDirectory(msgspec.Struct, frozen=True, array_like=True):
-    """The next `count` names are in the directory `path`; `whole`: others in it are to be told of."""
+    """The next `count` names are in the directory `path`; `whole`: others in it are to be told of.
+
+    With a `fingerprint`, that of all names in it (`schema.fingerprints.fingerprint_of_all`), `count` is how many these
+    are, and they are not among the names that are asked about.
+    """
 
     path: RelativePath
-    count: Annotated[int, msgspec.Meta(ge=0, le=MAX_PAGE_ENTRIES)]
+    count: Annotated[int, msgspec.Meta(ge=0, le=MAX_COMPARED)]
     whole: bool = False
+    fingerprint: Fingerprint | None = None
 
 
 class VerifiedDirectory(msgspec.Struct, frozen=True, array_like=True):
     """Whether the names in a directory could be looked at, and are under watch, all of them.
 
-    `complete`: the names that were asked about and those that are told of are all that there are.
+    `complete`: the names that were asked about and those that are told of are all that there are; or of a directory
+    that was asked about by its fingerprint, that this is still the same.
     """
 
     found: bool

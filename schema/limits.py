@@ -52,6 +52,9 @@ MAX_BODY: Final = MAX_DATA + 64 * 1024
 MAX_PAGE_ENTRIES: Final = 2048
 """Directory entries in one ListDir reply: so many of the longest names with the largest numbers fit into `MAX_BODY`."""
 
+MAX_COMPARED: Final = 4096
+"""Names in one VerifyMetadata that are compared by fingerprints of their directories: 25 ms of an agent's time."""
+
 MAX_IN_FLIGHT: Final = 512
 """Requests of one client instance that wait for an answer at a time."""
 

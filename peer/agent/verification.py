@@ -1,4 +1,4 @@
-"""What of a client's knowledge still holds: the names in a directory against their fingerprints.
+"""What of a client's knowledge still holds: the names in a directory against their fingerprints, or all at once.
 
 The one rule: one walk a directory. All its names are looked at below one descriptor, so they are names of one directory
 whatever is renamed meanwhile, and a path is never walked twice.
@@ -16,9 +16,9 @@ from peer.agent.file_attributes import metadata_of
 from peer.errors import OperationFailed
 from schema.attributes import FileMetadata
 from schema.failure_codes import MALFORMED
-from schema.fingerprints import canonical, fingerprint
+from schema.fingerprints import canonical, fingerprint, fingerprint_of_all
 from schema.known_names import AppearedName, ChangedName, KnownDirectory, KnownName, VerifiedDirectory
-from schema.limits import MAX_PAGE_ENTRIES
+from schema.limits import MAX_COMPARED, MAX_PAGE_ENTRIES
 from schema.paths import checked_name
 from schema.replies import VerifiedMetadata
 from schema.requests import VerifyMetadata
@@ -34,19 +34,22 @@ def verify(request: VerifyMetadata, asker: Asker) -> VerifiedMetadata:
 
     Raises `OperationFailed` for counts that do not fit the names, `PathError` for what is no name, `OSError`.
     """
-    if sum(directory.count for directory in request.directories) != len(request.names):
-        raise OperationFailed(MALFORMED, "the directories do not have as many names as there are")
+    named = sum(directory.count for directory in request.directories if directory.fingerprint is None)
+    compared = sum(directory.count for directory in request.directories) - named
+    if named != len(request.names) or compared > MAX_COMPARED:
+        raise OperationFailed(MALFORMED, "the directories do not have as many names as there are, or too many")
     directories: list[VerifiedDirectory] = []
     changed: list[ChangedName] = []
     appeared: list[AppearedName] = []
     start = 0
     for number, directory in enumerate(request.directories):
-        looked = _Look(request.names[start : start + directory.count], request.salt)
+        count = directory.count if directory.fingerprint is None else 0
+        looked = _Look(request.names[start : start + count], request.salt)
         verified = looked.at(directory, asker, MAX_PAGE_ENTRIES - len(appeared))
         directories.append(verified)
         changed += [ChangedName(start + index, metadata) for index, metadata in looked.changed]
         appeared += [AppearedName(number, name, metadata) for name, metadata in looked.appeared]
-        start += directory.count
+        start += count
     return VerifiedMetadata(tuple(directories), tuple(changed), tuple(appeared))
 
 
@@ -67,7 +70,10 @@ class _Look:
             place = asker.place(known.path)
             with place.root.directory(place.components) as descriptor:
                 self._compare(descriptor)
-                complete = known.whole and self._look_for_others(descriptor, room)
+                if known.fingerprint is not None:
+                    complete = self._is_same(descriptor, known)
+                else:
+                    complete = known.whole and self._look_for_others(descriptor, room)
         except (OperationFailed, OSError) as error:
             if isinstance(error, OSError) and error.errno not in _OUT_OF_SIGHT:
                 raise
@@ -81,6 +87,19 @@ class _Look:
             metadata = _metadata(descriptor, known.name)
             if _fingerprint(metadata, self._salt) != (known.fingerprint,):
                 self.changed.append((index, metadata))
+
+    def _is_same(self, descriptor: int, known: KnownDirectory) -> bool:
+        names = sorted(map(os.fsencode, os.listdir(descriptor)))
+        if len(names) != known.count:
+            return False
+        entries: list[tuple[bytes, bytes]] = []
+        for name in names:
+            metadata = _metadata(descriptor, name)
+            packed = None if metadata is None else canonical(metadata)
+            if packed is None:
+                return False
+            entries.append((name, packed))
+        return fingerprint_of_all(entries, self._salt) == known.fingerprint
 
     def _look_for_others(self, descriptor: int, room: int) -> bool:
         """False when there are too many."""

@@ -96,7 +96,8 @@ def _of_verified(request: VerifyMetadata, answer: VerifiedMetadata) -> str:
     if any(changed.index >= len(request.names) for changed in answer.changed):
         return "tells of a name that was not asked about"
     for appeared in answer.appeared:
-        if appeared.directory >= asked or not answer.directories[appeared.directory].complete:
+        at = appeared.directory
+        if at >= asked or not answer.directories[at].complete or not request.directories[at].whole:
             return "tells of other names where it does not tell of all"
         try:
             checked_name(appeared.name)

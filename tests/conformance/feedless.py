@@ -10,7 +10,7 @@ import errno
 from typing import Final
 
 from schema.attributes import FileMetadata
-from schema.fingerprints import canonical, fingerprint
+from schema.fingerprints import canonical, fingerprint, fingerprint_of_all
 from schema.known_names import AppearedName, ChangedName, VerifiedDirectory
 from schema.paths import RelativePath
 from schema.replies import Changes, DirectoryPage, Following, ManyMetadata, Metadata, VerifiedMetadata
@@ -61,8 +61,13 @@ class Feedless(abc.ABC):
         appeared: list[AppearedName] = []
         left = list(enumerate(request.names))
         for number, directory in enumerate(request.directories):
-            asked, left = left[: directory.count], left[directory.count :]
             found = self._listed(directory.path, caller)
+            if directory.fingerprint is not None:
+                entries = [(name, canonical(metadata) or b"") for name, metadata in sorted((found or {}).items())]
+                same = fingerprint_of_all(entries, request.salt) == directory.fingerprint
+                directories.append(VerifiedDirectory(found is not None, complete=found is not None and same))
+                continue
+            asked, left = left[: directory.count], left[directory.count :]
             directories.append(VerifiedDirectory(found is not None, complete=found is not None and directory.whole))
             if found is None:
                 continue

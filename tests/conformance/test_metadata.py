@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from schema.fingerprints import SALT_SIZE, canonical, fingerprint
+from schema.fingerprints import SALT_SIZE, canonical, fingerprint, fingerprint_of_all
 from schema.known_names import KnownDirectory, KnownName
 from schema.requests import TIME_NOW, Attach, Caller, GetManyMetadata, StatVolume, SyncFile, VerifyMetadata
 from tests.conformance.driver import LONG_AGO, Files, refused
@@ -261,3 +261,25 @@ def test_what_differs_from_what_is_known_is_told_and_nothing_else(files: Files) 
     assert [(each.found, each.complete) for each in answer.directories] == [(True, True), (True, False), (False, False)]
     assert [(each.index, each.metadata and each.metadata.size) for each in answer.changed] == [(1, 4), (2, None)]
     assert [(each.directory, each.name, each.metadata.size) for each in answer.appeared] == [(0, b"new", 3)]
+
+
+def test_a_directory_is_compared_as_a_whole(files: Files) -> None:
+    salt = b"s" * SALT_SIZE
+    files.mkdir(b"d")
+    for name in (b"b", b"a"):
+        files.put(b"d/" + name, b"abc")
+    entries = [(name, canonical(files.stat(b"d/" + name)) or b"") for name in (b"a", b"b")]
+    directory = KnownDirectory(files.at(b"d"), 2, fingerprint=fingerprint_of_all(entries, salt))
+
+    def is_same() -> bool:
+        (answer,) = files.filesystem.verify_metadata(VerifyMetadata(salt, (directory,), ()), files.caller).directories
+        assert answer.found
+        return answer.complete
+
+    assert is_same()
+    files.put(b"d/c", b"")
+    assert not is_same()
+    files.unlink(b"d/c")
+    assert is_same()
+    files.put(b"d/a", b"abd")
+    assert not is_same()

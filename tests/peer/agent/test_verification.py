@@ -7,9 +7,9 @@ import os
 import pytest
 
 from peer.agent.watched_tree import NOT_COVERED
-from schema.fingerprints import SALT_SIZE, canonical, fingerprint
+from schema.fingerprints import SALT_SIZE, canonical, fingerprint, fingerprint_of_all
 from schema.known_names import KnownDirectory, KnownName
-from schema.limits import MAX_PAGE_ENTRIES
+from schema.limits import MAX_COMPARED, MAX_PAGE_ENTRIES
 from schema.replies import Failure, VerifiedMetadata
 from schema.requests import VerifyMetadata
 from tests.peer.agent.feed_reader import until
@@ -69,6 +69,22 @@ def test_what_is_no_name_leads_nowhere(world, reader, name):
     answer = world.ask(question(KnownDirectory(world.path("d"), 1), names=(KnownName(name, 1),)))
     assert isinstance(answer, Failure)
     assert answer.code == "EINVAL"
+
+
+def test_a_directory_that_is_compared_is_covered_as_any_other(world, reader):
+    entry = (b"f", canonical(world.stat("d", "f").metadata))
+    for fingerprint_now in (fingerprint_of_all([entry], SALT), 7):
+        answer = world.ask(question(KnownDirectory(world.path("d"), 1, fingerprint=fingerprint_now)))
+        (said,) = answer.directories
+        assert (said.found, said.covered, said.complete) == (True, True, fingerprint_now != 7)
+        assert (answer.changed, answer.appeared) == ((), ())
+
+
+def test_no_more_is_compared_than_an_agent_has_time_for(world, reader):
+    directory = KnownDirectory(world.path("d"), MAX_COMPARED, fingerprint=1)
+    assert isinstance(world.ask(question(directory)), VerifiedMetadata)
+    answer = world.ask(question(directory, KnownDirectory(world.path("d"), 1, fingerprint=1)))
+    assert answer.code == "MALFORMED"
 
 
 @pytest.mark.parametrize("counts", [(), (1,), (1, 2)])

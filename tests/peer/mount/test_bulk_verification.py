@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from peer.mount.bulk_verification import BulkVerification
+from peer.mount.bulk_verification import FEW, BulkVerification
 from peer.mount.metadata_cache import Known
 from schema.requests import ListDir
 from tests.conformance.driver import Files, refused
@@ -29,8 +29,8 @@ def laptop():
     return laptop
 
 
-def verify(laptop, meanwhile=lambda: None):
-    walk = BulkVerification(laptop.known, os.urandom)
+def verify(laptop, meanwhile=lambda: None, few=FEW):
+    walk = BulkVerification(laptop.known, os.urandom, few=few)
     walk.begin(())
     while walk.walking:
         question = walk.next()
@@ -45,9 +45,10 @@ def listed(laptop, path):
     return None if listing is None else [name for name, _ in listing]
 
 
-def test_a_known_tree_is_verified_by_one_question(laptop):
+@pytest.mark.parametrize("few", [FEW, 0])
+def test_a_known_tree_is_verified_by_one_question(laptop, few):
     assert listed(laptop, ()) is None
-    verify(laptop)
+    verify(laptop, few=few)
     assert laptop.asks() == ["VerifyMetadata"]
     for name in (b"a", b"d", b"d/x"):
         laptop.files.stat(name)
@@ -57,23 +58,25 @@ def test_a_known_tree_is_verified_by_one_question(laptop):
     assert laptop.asks() == []
 
 
-def test_what_changed_meanwhile_is_learnt_by_it(laptop):
+@pytest.mark.parametrize(("few", "questions"), [(FEW, 1), (0, 2)])
+def test_what_changed_meanwhile_is_learnt_by_it(laptop, few, questions):
     there = Files(laptop.agent, caller=NOBODY)
     there.put(b"d/x", b"other text")
     there.unlink(b"d/y")
     there.put(b"d/new", b"")
     laptop.follow()
     laptop.asks()
-    verify(laptop)
-    assert laptop.asks() == ["VerifyMetadata"]
+    verify(laptop, few=few)
+    assert laptop.asks() == ["VerifyMetadata"] * questions
     assert laptop.files.stat(b"d/x").size == len(b"other text")
     assert listed(laptop, (b"d",)) == [b"new", b"x"]
     assert laptop.known.metadata((b"d", b"y")) == Known(None, suspect=False)
     assert laptop.asks() == []
 
 
-def test_what_changes_while_the_answer_is_on_its_way_is_not_believed(laptop):
-    verify(laptop, meanwhile=lambda: (laptop.files.put(b"d/x", b"changed"), laptop.hear()))
+@pytest.mark.parametrize("few", [FEW, 0])
+def test_what_changes_while_the_answer_is_on_its_way_is_not_believed(laptop, few):
+    verify(laptop, few=few, meanwhile=lambda: (laptop.files.put(b"d/x", b"changed"), laptop.hear()))
     assert laptop.files.stat(b"d/x").size == len(b"changed")
     assert listed(laptop, ()) is None, "d is in it, and was touched"
     assert laptop.known.metadata((b"a",)).suspect is False
@@ -114,3 +117,12 @@ def test_many_names_are_verified_in_parts(laptop, monkeypatch):
     assert laptop.asks() == ["VerifyMetadata"] * 2
     assert laptop.known.metadata((b"d", b"x")).suspect is False
     assert listed(laptop, ()) == [b"a", b"d"]
+
+
+def test_a_directory_is_asked_about_without_naming_what_is_in_it(laptop):
+    walk = BulkVerification(laptop.known, os.urandom, few=1)
+    walk.begin(())
+    question = walk.next()
+    assert question.request.names == ()
+    assert [(each.path, each.count) for each in question.request.directories] == [((), 2), ((b"d",), 2)]
+    assert all(each.fingerprint is not None for each in question.request.directories)

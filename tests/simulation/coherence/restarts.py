@@ -29,6 +29,7 @@ class RestartingWorld(World):
         self._kept: Final[dict[str, Kept]] = {}
         self._walks: Final[dict[str, BulkVerification]] = {}
         self._salts: Final = random.Random(seed)
+        self._few: Final = seed % 3
         self.confirmed = 0
         """Names that were known again without their attributes being sent."""
 
@@ -71,7 +72,7 @@ class RestartingWorld(World):
     _step_verify_again = _step_verify_more = _step_verify
 
     def _walk(self, client: Client) -> BulkVerification:
-        return self._walks.setdefault(client.name, BulkVerification(client.known, self._salts.randbytes))
+        return self._walks.setdefault(client.name, BulkVerification(client.known, self._salts.randbytes, few=self._few))
 
     def _verify(self, client: Client, walk: BulkVerification) -> str:
         question = walk.next()
@@ -82,7 +83,7 @@ class RestartingWorld(World):
         except OperationFailed as failure:
             return failure.code
         walk.answered(question, answer)
-        self.confirmed += len(question.request.names) - len(answer.changed)
+        self.confirmed += sum(each.count for each in question.request.directories) - len(answer.changed)
         return f"{len(question.request.names)} names, {len(answer.changed)} changed"
 
 
