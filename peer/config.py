@@ -149,6 +149,8 @@ class MountTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``contain`` refuses to show the target of a link that leads out of the mount."""
     allow_other: bool = False
     """Let other users of this machine in, as the option of mount.fuse3(8)."""
+    wake_watchers: bool = True
+    """Tell programs that watch the mount with inotify(7) of changes made on the remote machine."""
     attribute_seconds: _CacheSeconds = 1.0
     """How long the kernel may answer for attributes and names without asking."""
 

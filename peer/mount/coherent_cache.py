@@ -25,7 +25,7 @@ from peer.mount.metadata_tree import directories
 from peer.mount.recent_changes import Path, RecentChanges
 from peer.mount.withdrawals import UNSURE, Withdraw, Withdrawal
 from schema.attributes import FileMetadata
-from schema.changes import ChangeBatch, Changed, Moment, Renamed
+from schema.changes import ChangeBatch, Moment, Renamed
 from schema.replies import Following
 
 
@@ -95,18 +95,10 @@ class CoherentCache:
     def _apply(self, numbered: Numbered) -> Applied:
         number, change = numbered
         now = self._clock()
-        if isinstance(change, Renamed):
-            news = any(self._exists(path, now) for path in (change.source, change.destination))
-        elif isinstance(change, Changed) and change.metadata is not None:
-            news = self._exists(change.path, now) and self._echo(change.path, change.metadata, now) == UNKNOWN
-        else:
-            news = self._exists(change.path, now)
+        paths = (change.source, change.destination) if isinstance(change, Renamed) else (change.path,)
+        before = tuple(self._cache.metadata(path, now, trusted=True) for path in paths)
         self._cache.apply(number, change, now)
-        return Applied(change, news)
-
-    def _exists(self, path: Path, now: float) -> bool:
-        known = self._cache.metadata(path, now, trusted=True)
-        return known is not None and known.metadata is not None
+        return Applied(change, before)
 
     def missing(self) -> Missing | None:
         """What to ask the agent for."""

@@ -125,7 +125,7 @@ class KernelCache:
             node = self._nodes.known(path)
             if node is not None:
                 self._notifier.forget_attributes(node)
-            elif self._is_open(path):
+            elif self.is_open(path):
                 rest |= Withdrawal.ATTRIBUTES
             else:
                 rest &= ~Withdrawal.PAGES
@@ -169,7 +169,8 @@ class KernelCache:
         """What is open."""
         return [path for table in self._open for path in table.paths()]
 
-    def _is_open(self, path: RelativePath) -> bool:
+    def is_open(self, path: RelativePath) -> bool:
+        """Whether `path` is open."""
         return any(table.at(path) for table in self._open)
 
     def _lane(self, directory: RelativePath) -> NotificationLane:
@@ -196,6 +197,13 @@ class KernelCache:
     def revalidate(self, path: RelativePath) -> None:
         """Have the kernel forget attributes and pages of `path` before this returns, for a lock was taken on it."""
         self._pages.wait_for(lambda: self._forget_file(path), _LOCK_DEADLINE)
+
+    def look_up_anew(self, path: RelativePath) -> None:
+        """Have the kernel ask what `path` is, or that it is nothing, at its next use, before this returns."""
+        if path:
+            self._lane(path[:-1]).wait_for(
+                lambda: self._forget_entry(path[:-1], path[-1], Withdrawal.MEANING), _LOCK_DEADLINE
+            )
 
     def observe(self, path: RelativePath, metadata: FileMetadata) -> None:
         """`path` was seen with `metadata`, and the kernel is told so."""
@@ -316,7 +324,7 @@ class KernelCache:
         with self._lock:
             what = self._waiting.pop(path)
         if what & (Withdrawal.ATTRIBUTES | Withdrawal.PAGES):
-            node = self._nodes.of(path, cached_only=not self._is_open(path))
+            node = self._nodes.of(path, cached_only=not self.is_open(path))
             if node is not None and what & Withdrawal.PAGES:
                 self._notifier.forget_file(node)
             elif node is not None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from peer.mount.metadata_cache import Known
 from schema.attributes import FileMetadata
-from schema.changes import Change, Moment
+from schema.changes import Change, Moment, Renamed
+from schema.paths import RelativePath
 
 
 class Asked(NamedTuple):
@@ -23,10 +25,16 @@ class Asked(NamedTuple):
 
 
 class Applied(NamedTuple):
-    """A change of the feed that is in the cache now; `news` if something else was known of an existing file before."""
+    """A change of the feed that is in the cache now, and what was known before of each of its `paths`."""
 
     change: Change
-    news: bool
+    before: tuple[Known | None, ...]
+
+    @property
+    def paths(self) -> tuple[RelativePath, ...]:
+        """What it is about: of a rename, the old name and the new one."""
+        change = self.change
+        return (change.source, change.destination) if isinstance(change, Renamed) else (change.path,)
 
 
 class Standing(NamedTuple):

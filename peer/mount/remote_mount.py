@@ -35,8 +35,10 @@ from peer.mount.mounting import MountOptions, mount
 from peer.mount.reached import Reached
 from peer.mount.remote_filesystem import RemoteFileSystem
 from peer.mount.stored_contents import open_contents
+from peer.mount.watcher_echo.performer import WatcherEcho
+from peer.mount.watcher_echo.pretence import Pretence
 from peer.pinned_peers import PinnedPeers
-from schema.paths import display
+from schema.paths import RelativePath, display
 from schema.requests import Caller
 
 
@@ -73,6 +75,14 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
         belief = KernelBelief(known, clock, short=settings.mount.attribute_seconds, long=ttl)
         # Who may see what an agent that preserves identities says of extended attributes, only it knows.
         shared = settings.mount.identity == "map"
+        local = local.absolute()
+        echo = WatcherEcho(known, remote.path, os.fsencode(local), clock=clock)
+        stack.callback(echo.stop)
+
+        def changing(path: RelativePath) -> None:
+            belief.own(path)
+            echo.own(path)
+
         contents = open_contents(settings.cache, keys, agent_key)
         if contents is not None:
             stack.callback(contents.close)
@@ -82,9 +92,11 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
             contents=contents,
             local_opens=settings.cache.open == "feed",
             xattrs=shared,
-            changing=belief.own,
+            changing=changing,
         )
         filesystem = KnownAccess(cached, known) if shared else cached
+        told = ToldFreshness(filesystem, known, contents, lambda: Clocks(clock(), time.time()))
+        pretence = Pretence(told, lambda: session.context().thread if session.serving else 0)
         caller = Caller(os.getuid(), os.getgid())
         kept = kept_in(settings.cache.place / "metadata", keys, agent_key, remote.path)
         keeper = MetadataKeeper(
@@ -102,7 +114,7 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
             caller,
             clock=clock,
             subscribe=lambda topic: subscriber.follow(topic),  # noqa: PLW0108 - it is made below, and hears by this one
-            told=lambda _: None,
+            told=echo.told,
             lost=belief.lost,
             followed=keeper.followed,
         )
@@ -113,6 +125,8 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
 
         def ready(kernel: KernelCache) -> None:
             belief.begin(kernel)
+            if settings.mount.wake_watchers:
+                echo.begin(kernel, pretence)
             keeper.start()
             subscriber.start()
             follower.start()
@@ -126,8 +140,7 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
             attribute_timeout=settings.mount.attribute_seconds,
         )
         try:
-            told = ToldFreshness(filesystem, known, contents, lambda: Clocks(clock(), time.time()))
-            mount(told, str(local), options, session=session, answers=belief, ready=ready)
+            mount(pretence, str(local), options, session=session, answers=belief, ready=ready)
         except OperationFailed as failure:
             raise LinkError(_explained(remote, settings, failure, requester.trouble)) from failure
 

@@ -127,7 +127,7 @@ class _KernelFirst(FeedFollower):
         for change in batch.changes:
             for path in (change.source, change.destination) if isinstance(change, Renamed) else (change.path,):
                 withdraw(path, EVERYTHING)
-            self._told(Applied(change, news=True))
+            self._told(Applied(change, ()))
         with _deaf(cache):
             self._known.take(batch, heard_at)
 

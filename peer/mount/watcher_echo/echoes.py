@@ -1,0 +1,94 @@
+"""Which system calls tell a local watcher what a change of the feed did. Pure.
+
+The one rule: an echo says what was so before and what is so now, and stands for one system call; whether that is still
+so is looked at when it is made.
+"""
+
+from __future__ import annotations
+
+import enum
+import stat
+from typing import NamedTuple
+
+from peer.mount.knowledge import Applied
+from schema.attributes import FileMetadata
+from schema.changes import Changed, Renamed
+from schema.paths import RelativePath
+
+_JUST_NOW_NS = 50_000_000
+"""A directory that changed no longer before a file did may have got the file then."""
+
+
+class Call(enum.Enum):
+    """What is done once more, and the event that comes of it."""
+
+    MAKE = "IN_CREATE"
+    REMOVE = "IN_DELETE"
+    TRUNCATE = "IN_MODIFY"
+    TOUCH = "IN_ATTRIB"
+    RENAME = "IN_MOVED_FROM and IN_MOVED_TO"
+
+
+class Echo(NamedTuple):
+    """A call about `path`, which had the attributes `before` (None: none known); it came from `source`, if any."""
+
+    call: Call
+    path: RelativePath
+    before: FileMetadata | None
+    now: FileMetadata | None
+    source: RelativePath | None = None
+
+    @property
+    def paths(self) -> tuple[RelativePath, ...]:
+        """All names that it is about."""
+        return (self.path,) if self.source is None else (self.source, self.path)
+
+
+def echoes_of(applied: Applied, directory: FileMetadata | None) -> list[Echo]:
+    """The calls for one change, in order; `directory` are the attributes of the directory that it is in, if known."""
+    change = applied.change
+    if isinstance(change, Renamed):
+        _, replaced = applied.before
+        before = replaced.metadata if replaced is not None else None
+        return [Echo(Call.RENAME, change.destination, before, change.metadata, change.source)]
+    if not isinstance(change, Changed) or not change.path:
+        return []  # of what was swept nobody knows what it was
+    (known,) = applied.before
+    before, now = known.metadata if known is not None else None, change.metadata
+    if now is None:
+        gone = known is None or before is not None
+        return [Echo(Call.REMOVE, change.path, before or _some_file(), None)] if gone else []
+    if before is not None and (before.volume, before.inode) == (now.volume, now.inode):
+        return _changes(change.path, before, now)
+    if known is None and not _new(now, directory):
+        return [Echo(Call.TRUNCATE, change.path, None, now)] if stat.S_ISREG(now.mode) else []
+    made = [Echo(Call.MAKE, change.path, None, now)]
+    if before is not None:
+        made.insert(0, Echo(Call.REMOVE, change.path, before, now))
+    if stat.S_ISREG(now.mode) and now.size:
+        made.append(Echo(Call.TRUNCATE, change.path, now, now))
+    return made
+
+
+def _changes(path: RelativePath, before: FileMetadata, now: FileMetadata) -> list[Echo]:
+    if stat.S_ISREG(now.mode) and (before.size, before.mtime_ns) != (now.size, now.mtime_ns):
+        return [Echo(Call.TRUNCATE, path, before, now)]
+    if stat.S_ISLNK(now.mode) or before.ctime_ns == now.ctime_ns:
+        return []
+    named = stat.S_ISDIR(now.mode) and before.mtime_ns != now.mtime_ns
+    if named and (before.mode, before.uid, before.gid) == (now.mode, now.uid, now.gid):
+        return []  # names in it came or went, of which there are events of their own
+    return [Echo(Call.TOUCH, path, before, now)]
+
+
+def _new(now: FileMetadata, directory: FileMetadata | None) -> bool:
+    """Whether a name of which nothing was known was made just now: then its directory changed with it."""
+    return directory is not None and directory.mtime_ns >= now.ctime_ns - _JUST_NOW_NS
+
+
+def _some_file() -> FileMetadata:
+    """In place of the attributes of a file that nothing was known of, and that is gone."""
+    return FileMetadata(
+        inode=1 << 62, mode=stat.S_IFREG | 0o600, links=1, uid=0, gid=0, size=0, blocks=0, block_size=4096,
+        volume=0, device=0, atime_ns=0, mtime_ns=0, ctime_ns=0,
+    )  # fmt: skip
