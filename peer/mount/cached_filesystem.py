@@ -24,6 +24,7 @@ from peer.mount.effects import Effects
 from peer.mount.knowledge import Asked
 from peer.mount.listing_pages import ListingPages, page_of
 from peer.mount.local_opens import LocalOpens
+from peer.mount.quiet_files import QuietFiles
 from peer.mount.stored_contents import Contents
 from schema.attributes import FileMetadata
 from schema.replies import (
@@ -84,12 +85,14 @@ class CachedFileSystem(Decorator):
         known: CoherentCache,
         *,
         contents: Contents | None = None,
-        local_opens: bool = False,
+        quiet: QuietFiles | None = None,
         xattrs: bool = True,
         changing: Callable[[Path], None] = lambda _: None,
     ) -> None:
         self._handles: Final = CachedHandles()
-        self._opens = LocalOpens(inner, known, self._handles, contents) if contents and local_opens else None
+        self._opens: LocalOpens | None = None
+        if contents is not None and quiet is not None:
+            self._opens = LocalOpens(inner, known, self._handles, contents, quiet)
         super().__init__(inner if self._opens is None else self._opens.filesystem)
         self._reads: Final = None if contents is None else ContentReads(self.inner, contents)
         self._changing: Final = changing
@@ -322,10 +325,8 @@ class CachedFileSystem(Decorator):
         known = self._known.metadata(path) if path is not None and not self._handles.is_locked(path) else None
         if known is None or known.suspect or known.metadata is None:
             return None
-        if not self._handles.is_file(handle, known.metadata):
-            return None
-        sure = self._opens is None or self._opens.stands_for(handle, known.metadata)
-        return known.metadata if sure else None
+        same = self._opens is None or self._opens.stands_for(handle, known.metadata)
+        return known.metadata if same and self._handles.is_file(handle, known.metadata) else None
 
     def _to_be_moved(self, *paths: Path) -> None:
         if self._opens is not None:

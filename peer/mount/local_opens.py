@@ -25,12 +25,14 @@ from schema.requests import Caller, OpenFile
 class LocalOpens:
     """Of the files of `inner`; `filesystem` is the one that takes the handles given out here, too."""
 
-    def __init__(self, inner: FileSystem, known: CoherentCache, handles: CachedHandles, contents: Contents) -> None:
+    def __init__(
+        self, inner: FileSystem, known: CoherentCache, handles: CachedHandles, contents: Contents, quiet: QuietFiles
+    ) -> None:
         self.filesystem: Final = LazyHandles(inner, contents, handles.path)
         self._known: Final = known
         self._handles: Final = handles
         self._contents: Final = contents
-        self._quiet: Final = QuietFiles()
+        self._quiet: Final = quiet
 
     def open(self, request: OpenFile, caller: Caller) -> OpenedFile | None:
         """The file opened here, or None where the agent is to be asked."""

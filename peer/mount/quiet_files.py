@@ -10,7 +10,10 @@ from __future__ import annotations
 import stat
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final
+
+import msgspec
 
 from schema.attributes import FileMetadata, FileVersion
 from schema.replies import OpenedFile
@@ -19,6 +22,14 @@ QUIET_SECONDS: Final = 2.0
 ENTRIES: Final = 65_536
 """Files that are remembered, with about 300 bytes each."""
 _NANOSECONDS: Final = 1_000_000_000
+
+
+class QuietFile(msgspec.Struct, frozen=True, array_like=True):
+    """A version of a file on a volume (st_dev), and the file's generation."""
+
+    volume: int
+    version: FileVersion
+    generation: int
 
 
 class QuietFiles:
@@ -41,6 +52,24 @@ class QuietFiles:
                 self._known[file] = metadata.version, opened.generation
                 if len(self._known) > self._most:
                     self._known.popitem(last=False)
+
+    def records(self) -> list[QuietFile]:
+        """All that are remembered, the one used longest ago first."""
+        with self._lock:
+            return [QuietFile(volume, *found) for (volume, _), found in self._known.items()]
+
+    def restore(self, records: Iterable[QuietFile]) -> None:
+        """Remember these too, as used longer ago than what is remembered by now."""
+        with self._lock:
+            known = dict(self._known)
+            self._known.clear()
+            for each in records:
+                self._known[each.volume, each.version.inode] = each.version, each.generation
+            for file, found in known.items():
+                self._known.pop(file, None)
+                self._known[file] = found
+            while len(self._known) > self._most:
+                self._known.popitem(last=False)
 
     def generation(self, metadata: FileMetadata) -> int | None:
         """The generation of a file that was opened when it was what it is now, and quiet; otherwise None."""

@@ -10,7 +10,7 @@ import os
 import time
 from pathlib import Path
 
-from peer.certificates import read_own_keys, read_relay_key
+from peer.certificates import OwnKeys, read_own_keys, read_relay_key
 from peer.channel.opening import new_instance, open_link, open_requester, open_subscriber
 from peer.channel.packing import Padding
 from peer.channel.requester import Patience
@@ -27,14 +27,16 @@ from peer.mount.feed_follower import FeedFollower
 from peer.mount.freshness import Clocks, ToldFreshness
 from peer.mount.fuse_binding import Session
 from peer.mount.kept_metadata.keeper import MetadataKeeper, kept_in
+from peer.mount.kept_opens import KeptOpens, opens_kept_in
 from peer.mount.kernel_belief import KernelBelief
 from peer.mount.kernel_cache import KernelCache
 from peer.mount.known_access import KnownAccess
 from peer.mount.metadata_cache import MetadataCache
 from peer.mount.mounting import MountOptions, mount
+from peer.mount.quiet_files import QuietFiles
 from peer.mount.reached import Reached
 from peer.mount.remote_filesystem import RemoteFileSystem
-from peer.mount.stored_contents import open_contents
+from peer.mount.stored_contents import StoredContents, open_contents
 from peer.mount.watcher_echo.performer import WatcherEcho
 from peer.mount.watcher_echo.pretence import Pretence
 from peer.pinned_peers import PinnedPeers
@@ -83,14 +85,12 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
             belief.own(path)
             echo.own(path)
 
-        contents = open_contents(settings.cache, keys, agent_key)
-        if contents is not None:
-            stack.callback(contents.close)
+        contents, quiet = _kept(settings, keys, agent_key, remote.path, stack)
         cached = CachedFileSystem(
             DurableHandles(agent),
             known,
             contents=contents,
-            local_opens=settings.cache.open == "feed",
+            quiet=quiet,
             xattrs=shared,
             changing=changing,
         )
@@ -143,6 +143,24 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
             mount(pretence, str(local), options, session=session, answers=belief, ready=ready)
         except OperationFailed as failure:
             raise LinkError(_explained(remote, settings, failure, requester.trouble)) from failure
+
+
+def _kept(
+    settings: ClientSettings, keys: OwnKeys, agent_key: bytes, path: RelativePath, stack: contextlib.ExitStack
+) -> tuple[StoredContents | None, QuietFiles | None]:
+    """Contents that are kept on disk and which files may be opened here, as the settings have it."""
+    contents = open_contents(settings.cache, keys, agent_key)
+    if contents is None:
+        return None, None
+    stack.callback(contents.close)
+    if settings.cache.open == "ask":
+        return contents, None
+    quiet = QuietFiles()
+    file = opens_kept_in(settings.cache.place / "opens", keys, agent_key, path, settings.mount.identity)
+    opens = KeptOpens(file, quiet)
+    opens.load()
+    stack.callback(opens.save)
+    return contents, quiet
 
 
 def _explained(remote: Remote, settings: ClientSettings, failure: OperationFailed, trouble: str) -> str:

@@ -26,6 +26,7 @@ from peer.mount.coherence import Coherence
 from peer.mount.coherent_cache import CoherentCache
 from peer.mount.durable_handles import DurableHandles
 from peer.mount.metadata_cache import MetadataCache
+from peer.mount.quiet_files import QuietFiles
 from peer.mount.stored_contents import StoredContents
 from schema.attributes import FileVersion
 from schema.envelope import Address
@@ -115,7 +116,7 @@ def _stored(directory: Path) -> Iterator[Subject]:
     contents = _AtOnce(BlockStore(directory, b"s" * KEY_SIZE, b"agent", 2**30))
     known = CoherentCache(Coherence(grace=0.0), MetadataCache(ttl=3600.0), time.monotonic)
     try:
-        yield Subject(CachedFileSystem(memory_filesystem(), known, contents=contents, local_opens=True))
+        yield Subject(CachedFileSystem(memory_filesystem(), known, contents=contents, quiet=QuietFiles()))
     finally:
         contents.close()
 

@@ -7,6 +7,7 @@ from peer.mount.cached_filesystem import CachedFileSystem
 from peer.mount.coherence import Coherence
 from peer.mount.coherent_cache import CoherentCache
 from peer.mount.metadata_cache import MetadataCache
+from peer.mount.quiet_files import QuietFiles
 from schema.replies import Following
 from tests.conformance.driver import Files
 from tests.peer.mount.contents import Memory
@@ -37,7 +38,8 @@ class Laptop:
         self.agent = Counting(self.remote)
         self.known = CoherentCache(Coherence(grace=1.0), MetadataCache(ttl=5.0), lambda: self.now)
         self.contents = Memory()
-        self.filesystem = CachedFileSystem(self.agent, self.known, contents=self.contents, local_opens=local_opens)
+        quiet = QuietFiles() if local_opens else None
+        self.filesystem = CachedFileSystem(self.agent, self.known, contents=self.contents, quiet=quiet)
         self.files = Files(self.filesystem, caller=NOBODY)
         self.follow()
 

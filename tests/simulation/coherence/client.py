@@ -16,6 +16,7 @@ from peer.mount.coherent_cache import CoherentCache
 from peer.mount.feed_follower import FeedFollower
 from peer.mount.knowledge import Applied
 from peer.mount.metadata_cache import MetadataCache
+from peer.mount.quiet_files import QuietFiles
 from peer.mount.withdrawals import Withdrawal
 from schema.attributes import FileMetadata
 from schema.changes import Renamed
@@ -91,7 +92,7 @@ class Client:
         self.coherence = coherence
         self.known = CoherentCache(coherence, MetadataCache(ttl=5.0, entries=entries), lambda: world.now)
         inner = _Slow(world, self)
-        self.files = CachedFileSystem(inner, self.known, contents=Memory(), local_opens=True)
+        self.files = CachedFileSystem(inner, self.known, contents=Memory(), quiet=QuietFiles())
         self.readers = Readers(self)
         self.kernel = Kernel()
         self.known.begin(self.withdraw)
