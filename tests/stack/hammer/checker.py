@@ -148,13 +148,25 @@ class Checker:
             if (lag := self._lag(candidate, look)) is not None and candidate.shows(look)
         ]
         if not fitting:
-            return 0, self._why(history, look)
+            return 0, "" if self._mixed(history, look) else self._why(history, look)
         floor = self._floors[look.process, look.name]
         forward = [(lag, candidate) for lag, candidate in fitting if candidate.change.end >= floor]
         if not forward:
             return 0, "this process has seen later than that"
         self._floors[look.process, look.name] = max(floor, min(candidate.change.start for _, candidate in forward))
         return min(lag for lag, _ in forward), ""
+
+    @staticmethod
+    def _mixed(history: NameHistory, look: Look) -> bool:
+        """Whether `look`, which is more than one read(2), may be of several moments of a file under way."""
+        under_way = [
+            change
+            for change in history.changes
+            if change.gradual and change.start < look.end and change.end >= look.start
+        ]
+        states = [state for change in under_way for state in (change.before or ABSENT, change.after)]
+        tags = {HOLE, *(tag for state in states for tag, _ in state.content)}
+        return len(under_way) > 1 and look.content is not None and {tag for tag, _ in look.content} <= tags
 
     def _candidates(self, look: Look) -> Iterator[Candidate]:
         """What is to be seen under the name; and by who holds the file open, what became of it under others."""

@@ -14,7 +14,8 @@ from tests.stack.world import DESKTOP, LAPTOP, Stack
 
 BOUND_AMONG_FAULTS = 8.0
 """Seconds that attributes may be late when the relay stops: until its silence is noticed, and what is granted then."""
-_STOPPED_AT_MOST = 5.0
+STOPPED_AT_MOST = 5.0
+"""Seconds."""
 _PAUSE_AT_MOST = 2.0
 
 
@@ -25,9 +26,10 @@ def settings_for_faults(stack: Stack) -> None:
 
 
 class Faults:
-    """Faults by a seed: how they meet what the processes do is up to the machine."""
+    """Faults by a seed: how they meet what the processes do is up to the machine. `stopped`: for so long at most."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, stopped: float = STOPPED_AT_MOST) -> None:
+        self._stopped = stopped
         self._rng = random.Random(f"{seed}.faults")
 
     def __call__(self, stack: Stack, end: int) -> None:
@@ -50,6 +52,6 @@ class Faults:
     def _stop_broker(self, stack: Stack) -> None:
         stack.broker.signal(signal.SIGSTOP)
         try:
-            time.sleep(self._rng.uniform(0.2, _STOPPED_AT_MOST))
+            time.sleep(self._rng.uniform(self._stopped / 10, self._stopped))
         finally:
             stack.broker.signal(signal.SIGCONT)

@@ -122,6 +122,18 @@ def test_on_the_way_from_one_content_to_the_next_there_is_something_of_both():
     assert unexplained(changes, Look(9, "mount", "n", "read", 310, 320, Kind.FILE, torn="half a record"))
 
 
+def test_a_look_of_several_reads_may_be_of_several_moments():
+    changes = (
+        change(100, 110, ONE),
+        change(200, 210, TWO, before=ONE, gradual=True),
+        change(300, 310, THREE, before=TWO, gradual=True),
+    )
+    mixed = replace(THREE, content=((1, 2), (3, 3)))
+    assert not unexplained(changes, look(150, 400, mixed))
+    assert unexplained(changes, look(250, 400, mixed))
+    assert unexplained(changes, look(320, 400, mixed))
+
+
 def test_a_change_that_failed_may_come_yet_but_undoes_nothing():
     changes = (*HISTORY, change(250, FOREVER, THREE, sure=False))
     assert not unexplained(changes, look(300, 301, TWO), look(400, 401, THREE))
