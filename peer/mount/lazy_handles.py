@@ -30,8 +30,8 @@ from schema.requests import AnyRequest, Caller, CloseFile, CopyRange, GetMetadat
 
 R = TypeVar("R")
 
-FIRST: Final = 1 << 62
-"""Handles from here on are promises; nobody else counts so far."""
+FIRST: Final = 1 << 61
+"""Handles from here on are promises; `durable_handles` does not count so far, and `pretence` begins beyond."""
 _GONE: Final = frozenset({"ENOENT", "ENOTDIR", "ELOOP", "EISDIR", "ENXIO"})
 """What opening says when something else, or nothing, has the name."""
 _STALE: Final = "ESTALE"
