@@ -11,10 +11,14 @@ import sys
 import threading
 
 import pytest
+from watchdog.observers.inotify_c import InotifyConstants as Mask
 
+from peer.agent.inotify import Inotify
 from tests.stack.processes import Program, until
 
 pytestmark = pytest.mark.timeout(120)
+MOVED = [Mask.IN_MOVED_FROM, Mask.IN_MOVED_TO]
+IN_ISDIR = Mask.IN_ISDIR
 CHANGING = ("Create", "Delete", "Remove", "Rename", "Write", "SetM", "SetX", "AllocateSpace", "CopyRange")
 
 
@@ -130,6 +134,40 @@ def test_without_leave_nobody_is_woken(stack, tmp_path):
         assert f"modified {watched.mount.path}/file" not in watched.watcher.said
     finally:
         watched.watcher.kill()
+
+
+def test_the_events_are_those_of_inotify(watched):
+    (watched.export / "file").write_text("x")
+    (watched.export / "other").write_text("x")
+    watched.begin()
+    inotify = Inotify()
+    directory = os.open(watched.mount.path, os.O_RDONLY | os.O_DIRECTORY)
+    inotify.watch(directory)
+    os.close(directory)
+    heard = []
+
+    def hears(*masks):
+        news = [event for event in inotify.read() if not event.name.startswith(b"hello")]
+        heard.extend((event.mask & ~IN_ISDIR, event.cookie) for event in news)
+        return [mask for mask, _ in heard] == list(masks)
+
+    expected = []
+    for act, masks in (
+        (lambda: (watched.export / "file").chmod(0o600), [Mask.IN_ATTRIB]),
+        (lambda: os.truncate(watched.export / "file", 5), [Mask.IN_MODIFY]),
+        (lambda: (watched.export / "empty").touch(), [Mask.IN_CREATE]),
+        (lambda: (watched.export / "made").mkdir(), [Mask.IN_CREATE]),
+        (lambda: (watched.export / "file").rename(watched.export / "other"), MOVED),
+        (lambda: (watched.export / "made").rename(watched.export / "moved"), MOVED),
+        (lambda: (watched.export / "moved").rmdir(), [Mask.IN_DELETE]),
+        (lambda: (watched.export / "other").unlink(), [Mask.IN_DELETE]),
+    ):
+        expected += masks
+        act()
+        until(f"{expected}", lambda so_far=tuple(expected): hears(*so_far))
+        if masks is MOVED:
+            assert heard[-1][1] == heard[-2][1] != 0, "the two halves belong together"
+    inotify.close()
 
 
 USER = """

@@ -33,6 +33,7 @@ LOOK_EVERY: Final = 0.25
 """Seconds between two looks at who watches, while there is something to tell."""
 _WAITING: Final = 4096
 _OWN: Final = 8192
+_MADE: Final = 8192
 _STOP_DEADLINE: Final = 2.0
 _COMPLAINTS_EVERY: Final = 60.0
 
@@ -63,6 +64,8 @@ class WatcherEcho:
         self._device = 0
         self._waiting: Final[deque[_Told]] = deque()
         self._own: Final[OrderedDict[RelativePath, float]] = OrderedDict()
+        self._made: Final[OrderedDict[RelativePath, int]] = OrderedDict()
+        """Inode numbers of what was made, or told of, lately."""
         self._lock: Final = threading.Lock()
         self._wake: Final = threading.Event()
         self._stopping: Final = threading.Event()
@@ -142,8 +145,10 @@ class WatcherEcho:
         for echo in echoes_of(applied, parent):
             if self._stopping.is_set():
                 return
-            if all(self._is_below(path) for path in echo.paths) and not self._is_own(echo) and self._is_watched(echo):
-                self._perform(_open_here(echo, kernel), kernel, pretence)
+            wanted = all(self._is_below(path) for path in echo.paths) and not self._is_own(echo)
+            if self._is_known(echo) or not wanted or not self._is_watched(echo):
+                continue
+            self._perform(_open_here(echo, kernel), kernel, pretence)
 
     def _anybody_watches(self) -> bool:
         now = self._clock()
@@ -164,6 +169,18 @@ class WatcherEcho:
         since = self._clock() - OWN_SECONDS
         with self._lock:
             return any(self._own.get(path, float("-inf")) >= since for path in echo.paths)
+
+    def _is_known(self, echo: Echo) -> bool:
+        """Whether watchers know already that it is there: the cache does not remember what nobody has looked at."""
+        if echo.source is not None:
+            self._made.pop(echo.source, None)
+        known = self._made.pop(echo.path, None)
+        if echo.now is None or echo.call is Call.REMOVE:
+            return False
+        self._made[echo.path] = echo.now.inode
+        if len(self._made) > _MADE:
+            self._made.popitem(last=False)
+        return echo.call is Call.MAKE and known == echo.now.inode
 
     def _is_watched(self, echo: Echo) -> bool:
         """Whether somebody watches the file itself, or a directory that it is in."""
@@ -187,6 +204,7 @@ class WatcherEcho:
             try:
                 with pretence.about(echo):
                     self._call(echo)
+                log.debug("echoed: %s of %r", echo.call.name, echo.path)
             except OSError as error:
                 # It is otherwise by now, or this user may not do it: nobody hears of it.
                 log.debug("not echoed: %s of %r: %s", echo.call.name, echo.path, error)
