@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import msgspec
 
 from schema.attributes import FileMetadata
+from schema.decoding import UNDECODABLE
 from schema.limits import MAX_BODY
 from schema.paths import RelativePath
 
@@ -89,5 +90,5 @@ def decode_batch(body: bytes | bytearray | memoryview) -> ChangeBatch:
         raise ChangeBatchError(f"a batch has at most {MAX_BODY} bytes, this one {len(body)}")
     try:
         return _decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise ChangeBatchError(f"not a change batch: {error}") from error

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from schema.decoding import UNDECODABLE
 from schema.limits import MAX_BODY
 from schema.replies import Reply
 from schema.requests import U64, Request
@@ -66,12 +67,12 @@ def _decode(decoder: msgspec.msgpack.Decoder[T], body: bytes | bytearray | memor
         raise CodecError(f"a body has at most {MAX_BODY} bytes, this one {len(body)}")
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise CodecError(f"malformed body: {error}", _number(body)) from error
 
 
 def _number(body: bytes | bytearray | memoryview) -> int | None:
     try:
         return _heads.decode(body).id
-    except (msgspec.DecodeError, RecursionError):
+    except UNDECODABLE:
         return None

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from schema.decoding import UNDECODABLE
 from schema.limits import MAX_LANES, MAX_RELAY_MESSAGE, MAX_TOPIC, MIN_TOPIC
 
 _Text = Annotated[str, msgspec.Meta(max_length=512)]
@@ -144,6 +145,6 @@ def decode_relay_message(body: bytes | memoryview) -> RelayMessage:
         raise RelayMessageError(f"a relay message has at most {MAX_RELAY_MESSAGE} bytes, this one {len(body)}")
     try:
         message: RelayMessage = _decoder.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise RelayMessageError(f"not a relay message: {error}") from error
     return message

@@ -11,6 +11,8 @@ from typing import Annotated, Final, TypeVar
 
 import msgspec
 
+from schema.decoding import UNDECODABLE
+
 MAX_SESSION_MESSAGE: Final = 1024
 """Bytes of either message."""
 
@@ -70,5 +72,5 @@ def _decode(body: bytes | memoryview, shape: type[T]) -> T:
         raise SessionMessageError(f"longer than {MAX_SESSION_MESSAGE} bytes")
     try:
         return msgspec.msgpack.decode(body, type=shape)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise SessionMessageError(f"not a {shape.__name__}: {error}") from error

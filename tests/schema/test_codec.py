@@ -210,6 +210,7 @@ def test_deep_nesting_is_one_error() -> None:
         decode_request(b"\x91" * 100_000)
 
 
+@hypothesis.example(b"\x92\x01\x92\x00\xa1\x80")  # a failure whose code is no text
 @hypothesis.given(st.binary(max_size=300))
 def test_any_bytes_are_a_message_or_one_error(noise: bytes) -> None:
     for decode in (decode_request, decode_reply):

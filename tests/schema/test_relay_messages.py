@@ -103,6 +103,7 @@ def test_deep_nesting_is_one_error() -> None:
         decode_relay_message(b"\x91" * MAX_RELAY_MESSAGE)
 
 
+@hypothesis.example(b"\x94\xa4auth\x01\x00\xa1\x80")  # software whose name is no text
 @hypothesis.given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_one_error(noise: bytes) -> None:
     try:

@@ -13,6 +13,7 @@ import msgspec
 
 from peer.errors import KeptDataRefused
 from peer.mount.metadata_node import PACKED_SIZE
+from schema.decoding import UNDECODABLE
 from schema.limits import MAX_XATTR_VALUE
 from schema.paths import Name, RelativePath
 from schema.requests import AttributeName, LinkTarget
@@ -85,5 +86,5 @@ def decoded(piece: bytes | bytearray) -> tuple[KeptDirectory, ...]:
     """The records of one piece. Raises `KeptDataRefused`."""
     try:
         return _decoder.decode(piece)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise KeptDataRefused(f"records of no known form: {error}") from error
