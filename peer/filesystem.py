@@ -25,7 +25,6 @@ from schema.replies import (
     FileData,
     Following,
     LockState,
-    ManyMetadata,
     Metadata,
     OpenedFile,
     Position,
@@ -54,7 +53,6 @@ from schema.requests import (
     FetchChanges,
     FlushFile,
     FollowChanges,
-    GetManyMetadata,
     GetMetadata,
     GetXattr,
     KeepAlive,
@@ -116,7 +114,6 @@ class FileSystem(Protocol):
     def seek_data(self, request: SeekData, caller: Caller) -> Position: ...
     def follow_changes(self, request: FollowChanges, caller: Caller) -> Following: ...
     def fetch_changes(self, request: FetchChanges, caller: Caller) -> Changes: ...
-    def get_many_metadata(self, request: GetManyMetadata, caller: Caller) -> ManyMetadata: ...
     def verify_metadata(self, request: VerifyMetadata, caller: Caller) -> VerifiedMetadata: ...
 
 
@@ -226,9 +223,6 @@ class PerformedFileSystem(abc.ABC):
 
     def fetch_changes(self, request: FetchChanges, caller: Caller) -> Changes:
         return self._perform(request, caller, Changes)
-
-    def get_many_metadata(self, request: GetManyMetadata, caller: Caller) -> ManyMetadata:
-        return self._perform(request, caller, ManyMetadata)
 
     def verify_metadata(self, request: VerifyMetadata, caller: Caller) -> VerifiedMetadata:
         return self._perform(request, caller, VerifiedMetadata)

@@ -179,13 +179,7 @@ class Changes(ReplyBody, frozen=True, tag=16):
     batch: ChangeBatch
 
 
-class ManyMetadata(ReplyBody, frozen=True, tag=17):
-    """Attributes in the order of the paths asked for; None where there is no such file."""
-
-    items: Annotated[tuple[FileMetadata | None, ...], msgspec.Meta(max_length=MAX_PAGE_ENTRIES)]
-
-
-class VerifiedMetadata(ReplyBody, frozen=True, tag=18):
+class VerifiedMetadata(ReplyBody, frozen=True, tag=17):
     """What differs from what `VerifyMetadata` said is known; what is not mentioned is as it was known to be.
 
     `directories` are those asked about, in order; of the names in one that was not `found` nothing is said. `changed`
@@ -215,7 +209,6 @@ AnyReply = (
     | Position
     | Following
     | Changes
-    | ManyMetadata
     | VerifiedMetadata
 )
 

@@ -328,13 +328,7 @@ class FetchChanges(RequestBody, frozen=True, tag=34):
     first: U64
 
 
-class GetManyMetadata(RequestBody, frozen=True, tag=35):
-    """As `GetMetadata` for each of `paths`. Answered by `ManyMetadata`."""
-
-    paths: Annotated[tuple[RelativePath, ...], msgspec.Meta(max_length=MAX_PAGE_ENTRIES)]
-
-
-class VerifyMetadata(RequestBody, frozen=True, tag=36):
+class VerifyMetadata(RequestBody, frozen=True, tag=35):
     """Which of `names`, those in each of `directories` in turn, differ. Answered by `VerifiedMetadata`."""
 
     salt: Annotated[bytes, msgspec.Meta(min_length=SALT_SIZE, max_length=SALT_SIZE)]
@@ -377,7 +371,6 @@ AnyRequest = (
     | KeepAlive
     | FollowChanges
     | FetchChanges
-    | GetManyMetadata
     | VerifyMetadata
 )
 

@@ -144,9 +144,7 @@ class CoherentAnswers:
             return Before(NO_FEED, marks, 0, (), ()) if marks else None
         began_ns = self._wall_clock_ns()
         paths: tuple[Path, ...] = ()
-        if isinstance(request, requests.GetManyMetadata):
-            paths = request.paths
-        elif isinstance(request, requests.VerifyMetadata):
+        if isinstance(request, requests.VerifyMetadata):
             paths = tuple(directory.path for directory in request.directories)
         elif isinstance(request, _ABOUT_ONE_PATH):
             path: Path = opened[0] if opened is not None else getattr(request, "path", ())
@@ -169,18 +167,14 @@ class CoherentAnswers:
             return reply
         if isinstance(reply, replies.VerifiedMetadata):
             return self._verified(before, client, reply)
-        if isinstance(reply, replies.ManyMetadata):
-            covered = all(map(Coverage.holds, before.coverage, reply.items))
-        else:
-            covered = _covered(before.coverage[0], reply) and (
-                not _goes_with_change_time(request, reply) or self._settled(before)
-            )
-        if not covered:
+        if not _covered(before.coverage[0], reply) or (
+            _goes_with_change_time(request, reply) and not self._settled(before)
+        ):
             return reply
         if isinstance(reply, replies.DirectoryPage):
             self._feeds.listed(client, before.paths[0])
         else:
-            self._feeds.answered(client, zip(before.paths, _told(request, reply), strict=True))
+            self._feeds.answered(client, [(before.paths[0], _told(request, reply))])
         return msgspec.structs.replace(reply, as_of=before.moment)
 
     def _verified(self, before: Before, client: str, reply: replies.VerifiedMetadata) -> AnyReply:
@@ -273,15 +267,13 @@ def _truncates(request: AnyRequest) -> bool:
     return isinstance(request, requests.OpenFile) and bool(request.flags & os.O_TRUNC)
 
 
-def _told(request: AnyRequest, reply: AnyReply) -> tuple[FileMetadata | None, ...]:
-    """What a covered reply to `request` says of each path it is about."""
-    if isinstance(reply, replies.ManyMetadata):
-        return reply.items
+def _told(request: AnyRequest, reply: AnyReply) -> FileMetadata | None:
+    """What a covered reply to `request` says of the path that it is about."""
     if isinstance(reply, _WITH_METADATA):
-        return (reply.metadata,)
+        return reply.metadata
     removed = isinstance(reply, Done) and not isinstance(request, requests.CheckAccess)
     absent = removed or (isinstance(reply, Failure) and reply.code == "ENOENT")
-    return (None,) if absent else (SOMETHING,)
+    return None if absent else SOMETHING
 
 
 def _covered(coverage: Coverage, reply: AnyReply) -> bool:

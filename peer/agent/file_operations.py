@@ -23,9 +23,8 @@ from peer.agent.namespace import Place
 from peer.agent.open_files import OpenFile, OpenFiles, Reservation
 from peer.errors import OperationFailed
 from schema import requests
-from schema.attributes import FileMetadata, VolumeStatistics
+from schema.attributes import VolumeStatistics
 from schema.envelope import Address
-from schema.paths import PathError
 from schema.replies import (
     AnyReply,
     Attached,
@@ -34,7 +33,6 @@ from schema.replies import (
     Done,
     FileData,
     LockState,
-    ManyMetadata,
     Metadata,
     OpenedFile,
     Position,
@@ -48,7 +46,6 @@ from schema.requests import LockMode
 
 _WRITES: Final = os.O_ACCMODE | os.O_TRUNC
 """Of these flags of open(2), any but O_RDONLY (0) asks for a change."""
-_NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EACCES, errno.ENAMETOOLONG})
 
 
 class FileOperations:
@@ -94,7 +91,6 @@ class FileOperations:
             requests.SeekData: self.seek_data,
             requests.Cancel: self.cancel,
             requests.KeepAlive: self.keep_alive,
-            requests.GetManyMetadata: self.get_many_metadata,
             requests.VerifyMetadata: verification.verify,
         }
 
@@ -163,10 +159,6 @@ class FileOperations:
     def get_metadata(self, request: requests.GetMetadata, asker: Asker) -> Metadata:
         with self._found(request, asker) as descriptor:
             return Metadata(file_attributes.metadata(descriptor))
-
-    def get_many_metadata(self, request: requests.GetManyMetadata, asker: Asker) -> ManyMetadata:
-        """None also for what may not be looked at."""
-        return ManyMetadata(tuple(self._metadata_if_any(path, asker) for path in request.paths))
 
     def set_metadata(self, request: requests.SetMetadata, asker: Asker) -> Metadata:
         with self._found(request, asker, change=True) as descriptor:
@@ -318,18 +310,6 @@ class FileOperations:
         return Done()
 
     # ---
-
-    def _metadata_if_any(self, path: tuple[bytes, ...], asker: Asker) -> FileMetadata | None:
-        try:
-            place = asker.place(path)
-            with place.root.object(place.components) as descriptor:
-                return file_attributes.metadata(descriptor)
-        except (OperationFailed, PathError):
-            return None
-        except OSError as error:
-            if error.errno in _NOT_THERE:
-                return None
-            raise
 
     @contextlib.contextmanager
     def _found(self, request: Any, asker: Asker, *, change: bool = False) -> Iterator[int]:

@@ -14,7 +14,6 @@ from schema.replies import (
     Copied,
     DirectoryPage,
     FileData,
-    ManyMetadata,
     OpenedFile,
     Position,
     SymlinkTarget,
@@ -25,7 +24,6 @@ from schema.replies import (
 from schema.requests import (
     AnyRequest,
     CopyRange,
-    GetManyMetadata,
     ListDir,
     OpenFile,
     ReadFile,
@@ -67,8 +65,6 @@ def _about_names(request: AnyRequest, answer: AnyReply) -> str:
             return _of_page(request, answer)
         case VerifyMetadata(), VerifiedMetadata():
             return _of_verified(request, answer)
-        case GetManyMetadata(), ManyMetadata() if len(answer.items) != len(request.paths):
-            return f"has {len(answer.items)} items for {len(request.paths)} paths"
     return ""
 
 

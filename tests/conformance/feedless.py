@@ -13,13 +13,11 @@ from schema.attributes import FileMetadata
 from schema.fingerprints import canonical, fingerprint, fingerprint_of_all
 from schema.known_names import AppearedName, ChangedName, VerifiedDirectory
 from schema.paths import RelativePath
-from schema.replies import Changes, DirectoryPage, Following, ManyMetadata, Metadata, VerifiedMetadata
+from schema.replies import Changes, DirectoryPage, Following, VerifiedMetadata
 from schema.requests import (
     Caller,
     FetchChanges,
     FollowChanges,
-    GetManyMetadata,
-    GetMetadata,
     ListDir,
     VerifyMetadata,
 )
@@ -31,10 +29,6 @@ class Feedless(abc.ABC):
     """Base of file systems whose methods raise `OSError`."""
 
     @abc.abstractmethod
-    def get_metadata(self, request: GetMetadata, caller: Caller) -> Metadata:
-        """What `get_many_metadata` asks for each path."""
-
-    @abc.abstractmethod
     def list_dir(self, request: ListDir, caller: Caller) -> DirectoryPage:
         """What `verify_metadata` asks for each directory."""
 
@@ -43,17 +37,6 @@ class Feedless(abc.ABC):
 
     def fetch_changes(self, request: FetchChanges, caller: Caller) -> Changes:
         raise OSError(errno.EOPNOTSUPP, "there is no change feed")
-
-    def get_many_metadata(self, request: GetManyMetadata, caller: Caller) -> ManyMetadata:
-        items: list[FileMetadata | None] = []
-        for path in request.paths:
-            try:
-                items.append(self.get_metadata(GetMetadata(path), caller).metadata)
-            except OSError as error:
-                if error.errno not in _ABSENT:
-                    raise
-                items.append(None)
-        return ManyMetadata(tuple(items))
 
     def verify_metadata(self, request: VerifyMetadata, caller: Caller) -> VerifiedMetadata:
         directories: list[VerifiedDirectory] = []

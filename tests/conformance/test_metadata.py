@@ -9,7 +9,7 @@ import pytest
 
 from schema.fingerprints import SALT_SIZE, canonical, fingerprint, fingerprint_of_all
 from schema.known_names import KnownDirectory, KnownName
-from schema.requests import TIME_NOW, Attach, Caller, GetManyMetadata, StatVolume, SyncFile, VerifyMetadata
+from schema.requests import TIME_NOW, Attach, Caller, StatVolume, SyncFile, VerifyMetadata
 from tests.conformance.driver import LONG_AGO, Files, refused
 
 
@@ -228,17 +228,6 @@ def test_files_and_directories_can_be_synchronised(files: Files, data_only: bool
     files.filesystem.sync_file(SyncFile((), handle, data_only), files.caller)
     files.filesystem.sync_file(SyncFile(files.at(b"d"), 0, data_only), files.caller)
     assert files.read(handle) == b"x"
-
-
-def test_attributes_of_many_files_come_in_the_order_asked(files: Files) -> None:
-    files.put(b"a", b"abc")
-    files.mkdir(b"d")
-    paths = tuple(files.at(where) for where in (b"d", b"none", b"a", b"none/x", b"a"))
-    found = files.filesystem.get_many_metadata(GetManyMetadata(paths), files.caller).items
-    a, d = files.stat(b"a"), files.stat(b"d")
-    assert [item and (item.inode, item.size, item.mode) for item in found] == [
-        item and (item.inode, item.size, item.mode) for item in (d, None, a, None, a)
-    ]
 
 
 def test_what_differs_from_what_is_known_is_told_and_nothing_else(files: Files) -> None:

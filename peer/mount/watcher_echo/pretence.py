@@ -31,7 +31,7 @@ _FIRST_HANDLE: Final = 1 << 62
 """Handles that no agent gave: those of `DurableHandles` count up from 1."""
 _ASKING: Final = (
     requests.GetMetadata,
-    requests.GetManyMetadata,
+    requests.VerifyMetadata,
     requests.CheckAccess,
     requests.ReadSymlink,
     requests.GetXattr,

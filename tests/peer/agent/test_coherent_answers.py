@@ -8,14 +8,13 @@ import pytest
 
 from peer.agent.watched_tree import NOT_COVERED
 from schema.changes import Renamed
-from schema.replies import DirectoryPage, Done, Failure, ManyMetadata, Metadata, XattrNames, XattrValue
+from schema.replies import DirectoryPage, Done, Failure, Metadata, XattrNames, XattrValue
 from schema.requests import (
     CheckAccess,
     CloseFile,
     CreateDir,
     CreateFile,
     DeleteFile,
-    GetManyMetadata,
     GetXattr,
     ListDir,
     ListXattrs,
@@ -72,11 +71,6 @@ def test_answers_say_as_of_when_they_are_true(world, reader):
     missing = world.stat("d", "missing")
     assert isinstance(missing, Failure)
     assert (missing.code, missing.as_of) == ("ENOENT", moment)
-    many = world.ask(GetManyMetadata((world.path("d"), world.path("d", "f"), world.path("no"), (b"etc", b"passwd"))))
-    assert isinstance(many, ManyMetadata)
-    assert [item is None for item in many.items] == [False, False, True, True]
-    assert many.as_of is None, "a path that nobody may see is not covered"
-    assert world.ask(GetManyMetadata((world.path("d"), world.path("no")))).as_of == moment
 
 
 def test_what_goes_with_the_change_time_has_a_moment_once_that_is_old(world, reader, monkeypatch):
