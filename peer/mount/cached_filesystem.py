@@ -94,7 +94,7 @@ class CachedFileSystem(Decorator):
         if contents is not None and quiet is not None:
             self._opens = LocalOpens(inner, known, self._handles, contents, quiet)
         super().__init__(inner if self._opens is None else self._opens.filesystem)
-        self._reads: Final = None if contents is None else ContentReads(self.inner, contents)
+        self._reads: Final = None if contents is None else ContentReads(self.inner, contents, self._handles)
         self._changing: Final = changing
         self._known: Final = known
         self._xattrs: Final = xattrs
@@ -213,8 +213,7 @@ class CachedFileSystem(Decorator):
         """See `FileSystem`."""
         if self._reads is None:
             return self.inner.read_file(request, caller)
-        known = self._of_handle(request.handle)
-        return self._reads.read(request, caller, self._handles.file(request.handle), known)
+        return self._reads.read(request, caller, self._of_handle(request.handle))
 
     def write_file(self, request: WriteFile, caller: Caller) -> Written:
         """See `FileSystem`."""

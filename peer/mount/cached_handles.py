@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from peer.mount.path_table import PathTable
-from schema.attributes import FileMetadata
+from schema.attributes import FileMetadata, FileVersion
 from schema.paths import RelativePath
 
 
@@ -19,17 +19,20 @@ class CachedHandles:
     def __init__(self) -> None:
         self._paths: Final[PathTable[int]] = PathTable()
         self._files: Final[dict[int, tuple[int, int]]] = {}
+        self._versions: Final[dict[int, FileVersion]] = {}
         self._locked: Final[set[int]] = set()
 
     def opened(self, handle: int, path: RelativePath, metadata: FileMetadata) -> None:
         """`path` was opened and has `metadata`."""
         self._files[handle] = (metadata.volume, metadata.inode)
+        self._versions[handle] = metadata.version
         self._paths.add(handle, path)
 
     def closed(self, handle: int) -> None:
         """`handle` is given back."""
         self._paths.discard(handle)
         self._files.pop(handle, None)
+        self._versions.pop(handle, None)
         self._locked.discard(handle)
 
     def locked(self, handle: int) -> None:
@@ -63,6 +66,15 @@ class CachedHandles:
     def file(self, handle: int) -> tuple[int, int] | None:
         """The volume and inode number that `handle` stands for."""
         return self._files.get(handle)
+
+    def version(self, handle: int) -> FileVersion | None:
+        """The version that the file had when it was seen last; None once the handle was locked or closed."""
+        return None if handle in self._locked else self._versions.get(handle)
+
+    def seen(self, handle: int, version: FileVersion) -> None:
+        """The file has this version."""
+        if handle in self._versions:
+            self._versions[handle] = version
 
     def is_file(self, handle: int, metadata: FileMetadata) -> bool:
         """Whether `metadata` is of the file that `handle` stands for."""

@@ -12,33 +12,52 @@ import msgspec
 
 from peer.filesystem import FileSystem
 from peer.mount.block_store.layout import BLOCK_SIZE
+from peer.mount.cached_handles import CachedHandles
 from peer.mount.stored_contents import Contents
 from schema.attributes import FileMetadata
 from schema.limits import MAX_DATA
 from schema.replies import FileData
-from schema.requests import Caller, ReadFile
+from schema.requests import Caller, GetMetadata, ReadFile
 
 
 class ContentReads:
-    """Reads through `filesystem`, with `contents` beside it."""
+    """Reads of `handles` through `filesystem`, with `contents` beside it."""
 
-    def __init__(self, filesystem: FileSystem, contents: Contents) -> None:
+    def __init__(self, filesystem: FileSystem, contents: Contents, handles: CachedHandles) -> None:
         self._filesystem: Final = filesystem
         self._contents: Final = contents
+        self._handles: Final = handles
 
-    def read(
-        self, request: ReadFile, caller: Caller, file: tuple[int, int] | None, known: FileMetadata | None
-    ) -> FileData:
-        """`file` is the volume and inode number that the handle is of; `known` its attributes, if they are sure."""
+    def read(self, request: ReadFile, caller: Caller, known: FileMetadata | None) -> FileData:
+        """`known` is what the file is now, if that is sure."""
         if known is not None:
             data = self._contents.read(known.volume, known.version, request.offset, request.size)
-            if data is not None:
-                return FileData(data)
+        else:
+            data = self._verified(request, caller)
+        if data is not None:
+            return FileData(data)
         asked = request if known is None else _widened(request, known.size)
         answer = self._filesystem.read_file(asked, caller)
+        file = self._handles.file(request.handle)
         if file is not None and answer.version is not None and answer.version.inode == file[1]:
             self._contents.keep(file[0], answer.version, asked.offset, answer.data)
+            self._handles.seen(request.handle, answer.version)
         return FileData(answer.data[request.offset - asked.offset :][: request.size])
+
+    def _verified(self, request: ReadFile, caller: Caller) -> memoryview | None:
+        """What is stored, if there is anything and the agent says that the file is of that version still."""
+        handle, offset, size = request.handle, request.offset, request.size
+        file, version = self._handles.file(handle), self._handles.version(handle)
+        if file is None or version is None:
+            return None
+        data = self._contents.read(file[0], version, offset, size)
+        if data is None:
+            return None
+        now = self._filesystem.get_metadata(GetMetadata(handle=handle), caller).metadata.version
+        if now == version:
+            return data
+        self._handles.seen(handle, now)
+        return self._contents.read(file[0], now, offset, size)
 
 
 def _widened(request: ReadFile, size: int) -> ReadFile:

@@ -131,7 +131,13 @@ def test_contents_are_read_and_kept_only_for_a_version_that_is_sure(laptop):
     laptop.now += 8.0
     laptop.asks()
     assert laptop.filesystem.read_file(read, NOBODY).data == b"next"
-    assert laptop.asks() == ["ReadFile"]
+    assert laptop.asks() == ["GetMetadata"]
+    laptop.files.put(b"a", b"more")
+    laptop.now += 8.0
+    laptop.asks()
+    for _ in range(2):
+        assert laptop.filesystem.read_file(read, NOBODY).data == b"more"
+    assert laptop.asks() == ["GetMetadata", "ReadFile", "GetMetadata"]
 
 
 def test_an_open_file_that_lost_its_name_is_asked_for(laptop):
