@@ -167,6 +167,17 @@ def _whole(tree: Path) -> dict[str, tuple[object, ...]]:
     found: dict[str, tuple[object, ...]] = {}
     for name in os.listdir(tree):
         status = os.lstat(tree / name)
-        content = hash((tree / name).read_bytes()) if stat.S_ISREG(status.st_mode) else None
-        found[name] = (status.st_mode, status.st_nlink, status.st_size, status.st_mtime_ns, status.st_ctime_ns, content)
+        try:
+            content = (tree / name).read_bytes() if stat.S_ISREG(status.st_mode) else b""
+        except OSError as failure:
+            found[name] = (repr(failure),)
+            continue
+        found[name] = (
+            status.st_mode,
+            status.st_nlink,
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            hash(content),
+        )
     return found
