@@ -292,7 +292,7 @@ class KernelBelief:
 
         Does a part before each yield: True to be continued, False not at once.
         """
-        homes = self._homes
+        homes, begun = self._homes, self._clock()
         parts = [
             (directory, names[start : start + _AT_ONCE])
             for directory, names in self._known.names()
@@ -308,3 +308,5 @@ class KernelBelief:
             yield True
         for path in kernel.open_paths():
             kernel.forget(path, UNSURE)
+        count = sum(len(names) for _, names in parts)
+        log.debug("the kernel was told to ask again for %d names, in %.1f s", count, self._clock() - begun)
