@@ -27,10 +27,11 @@ _WRITABLE = 0x200
 
 
 class Opened(NamedTuple):
-    """An open file: libfuse's `fh`, and whether the kernel's page cache must stay out of it."""
+    """An open file: libfuse's `fh`, whether the kernel's page cache must stay out of it, and whether to trust it."""
 
     handle: int
     direct_io: bool
+    keep_pages: bool
 
 
 class ListedEntry(NamedTuple):
@@ -218,8 +219,8 @@ class Translation:
     def _opened(info: Any, opened: Opened) -> None:
         info.fh = opened.handle
         info.direct_io = opened.direct_io
-        # The kernel drops the pages that it holds of the file: whoever closed it before, we see what they wrote.
-        info.keep_cache = 0
+        # Otherwise the kernel drops the pages that it holds of the file: whoever closed it, we see what they wrote.
+        info.keep_cache = opened.keep_pages
 
     def read(self, path: bytes | None, buffer: Any, size: int, offset: int, info: Any) -> int:
         data = self.operations.read(info.contents.fh, size, offset)

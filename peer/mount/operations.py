@@ -17,6 +17,7 @@ from peer.mount.adapter import Mounted
 from peer.mount.attribute_operations import AttributeOperations
 from peer.mount.directory_handles import DirectoryHandles
 from peer.mount.fuse_translation import ListedEntry, Opened, RecordLock
+from peer.mount.kept_pages import KeptPages
 from peer.mount.lock_translation import Locks
 from peer.mount.name_operations import NameOperations
 from peer.mount.replaced_files import Opening
@@ -59,6 +60,7 @@ class Operations(AttributeOperations, NameOperations):
         super().__init__(mounted)
         self._closing = closing
         self._writable: set[int] = set()
+        self._pages = KeptPages()
         self._directories = DirectoryHandles(self._list_page, self._inode_of, self._view, self._open_directories)
         self._locks = Locks(self._filesystem, self._edge.interrupted, self._revalidate)
 
@@ -96,10 +98,11 @@ class Operations(AttributeOperations, NameOperations):
     def create(self, path: bytes, mode: int, flags: int) -> Opened:
         where = self._path(path)
         request = CreateFile(where, flags & _OPEN_FLAGS | os.O_CREAT, mode & _PERMISSIONS)
-        return self._opened(self._filesystem.create_file(request, self._caller()), where, flags)
+        return self._opened(self._filesystem.create_file(request, self._caller()), where, flags | os.O_CREAT)
 
     def _opened(self, opened: OpenedFile, path: RelativePath, flags: int) -> Opened:
         handle = opened.handle
+        others = self._open_files.at(path)
         self._open_files.add(handle, path)
         if self._replaced is not None:
             self._replaced.opened(handle, opened.metadata)
@@ -107,8 +110,10 @@ class Operations(AttributeOperations, NameOperations):
         writable = flags & os.O_ACCMODE != os.O_RDONLY
         if writable:
             self._writable.add(handle)
+        keep_pages = self._pages.opened(path, opened, others, changed=bool(flags & (os.O_TRUNC | os.O_CREAT)))
         # Pages would put appended data where the kernel believes the end to be, not where it is.
-        return Opened(handle, direct_io=bool(flags & os.O_DIRECT or (writable and flags & os.O_APPEND)))
+        direct_io = bool(flags & os.O_DIRECT or (writable and flags & os.O_APPEND))
+        return Opened(handle, direct_io=direct_io, keep_pages=keep_pages and not direct_io)
 
     def read(self, handle: int, size: int, offset: int) -> memoryview:
         return self._filesystem.read_file(ReadFile(handle, offset, size), self._user()).data
@@ -126,6 +131,7 @@ class Operations(AttributeOperations, NameOperations):
     def release(self, handle: int) -> None:
         self._open_files.discard(handle)
         self._writable.discard(handle)
+        self._pages.closed(handle)
         self._locks.closed(handle)
         if self._removed is not None:
             self._removed.closed(handle)
