@@ -14,6 +14,7 @@ from typing import Any, Final
 from peer.filesystem import FileSystem
 from peer.mount import fuse_binding, kernel_read_ahead
 from peer.mount.adapter import Mounted
+from peer.mount.ending_signals import heard_here
 from peer.mount.identity_map import IdentityMap, IdentityMode, MappedIdentity, PreservedIdentity
 from peer.mount.kernel_cache import Answers, KernelCache
 from peer.mount.mountpoint import MountError, mount_at, prepare
@@ -66,6 +67,7 @@ def _refuse_to_pretend(options: MountOptions, attached: Attached) -> None:
         )
 
 
+@heard_here()
 def mount(
     filesystem: FileSystem,
     mountpoint: str,

@@ -23,6 +23,7 @@ from peer.mount.callers import GivenUp
 from peer.mount.coherence import Coherence
 from peer.mount.coherent_cache import CoherentCache
 from peer.mount.durable_handles import DurableHandles
+from peer.mount.ending_signals import unheard_by_new_threads
 from peer.mount.feed_follower import FeedFollower
 from peer.mount.freshness import Clocks, ToldFreshness
 from peer.mount.fuse_binding import Session
@@ -44,6 +45,7 @@ from schema.paths import RelativePath, display
 from schema.requests import Caller
 
 
+@unheard_by_new_threads()
 def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> None:
     """Mount `remote` on `local` and serve it on the main thread until it is unmounted or told to stop.
 
