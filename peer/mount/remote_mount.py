@@ -80,7 +80,14 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
         # Who may see what an agent that preserves identities says of extended attributes, only it knows.
         shared = settings.mount.identity == "map"
         local = local.absolute()
-        echo = WatcherEcho(known, remote.path, os.fsencode(local), clock=clock)
+        echo = WatcherEcho(
+            known,
+            remote.path,
+            os.fsencode(local),
+            clock=clock,
+            unkept=belief.unkept,
+            is_foreign=belief.is_foreign,
+        )
         stack.callback(echo.stop)
 
         def changing(path: RelativePath) -> None:

@@ -51,9 +51,9 @@ class Watched:
         for name in self.export.glob("hello-*"):
             name.unlink()
 
-    def hears(self, event, path, to=None):
+    def hears(self, event, path, to=None, *, times=1):
         line = f"{event} {self.mount.path}/{path} {f'{self.mount.path}/{to}' if to else ''}\n"
-        until(f"{event} {path}", lambda: line in self.watcher.said)
+        until(f"{event} {path}", lambda: self.watcher.said.count(line) >= times)
 
     def asked(self):
         """What the agent was asked for that changes something."""

@@ -50,6 +50,8 @@ def echoes_of(applied: Applied, directory: FileMetadata | None) -> list[Echo]:
     if isinstance(change, Renamed):
         _, replaced = applied.before
         before = replaced.metadata if replaced is not None else None
+        if before is not None and _is_same(before, change.metadata):
+            return []  # it was there already: links of one file, or a rename of our own
         return [Echo(Call.RENAME, change.destination, before, change.metadata, change.source)]
     if not isinstance(change, Changed) or not change.path:
         return []  # of what was swept nobody knows what it was
@@ -58,7 +60,7 @@ def echoes_of(applied: Applied, directory: FileMetadata | None) -> list[Echo]:
     if now is None:
         gone = known is None or before is not None
         return [Echo(Call.REMOVE, change.path, before or _some_file(), None)] if gone else []
-    if before is not None and (before.volume, before.inode) == (now.volume, now.inode):
+    if before is not None and _is_same(before, now):
         return _changes(change.path, before, now)
     if known is None and not _new(now, directory):
         return [Echo(Call.TRUNCATE, change.path, None, now)] if stat.S_ISREG(now.mode) else []
@@ -79,6 +81,10 @@ def _changes(path: RelativePath, before: FileMetadata, now: FileMetadata) -> lis
     if named and (before.mode, before.uid, before.gid) == (now.mode, now.uid, now.gid):
         return []  # names in it came or went, of which there are events of their own
     return [Echo(Call.TOUCH, path, before, now)]
+
+
+def _is_same(one: FileMetadata, other: FileMetadata) -> bool:
+    return (one.volume, one.inode) == (other.volume, other.inode)
 
 
 def _new(now: FileMetadata, directory: FileMetadata | None) -> bool:

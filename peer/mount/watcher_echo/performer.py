@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final, NamedTuple
 
 from peer.mount.coherent_cache import CoherentCache
@@ -30,7 +31,9 @@ DELAY: Final = 0.02
 OWN_SECONDS: Final = 0.5
 """Seconds after a change through this mount in which news of its path are taken for its echo."""
 LOOK_EVERY: Final = 0.25
-"""Seconds between two looks at who watches, while there is something to tell."""
+"""Seconds between two looks at who watches, while there is something to tell, if they are cheap."""
+_LOOK_SHARE: Final = 50
+"""How much longer the time between two looks is than a look takes."""
 _WAITING: Final = 4096
 _OWN: Final = 8192
 _MADE: Final = 8192
@@ -53,12 +56,16 @@ class WatcherEcho:
         mountpoint: bytes,
         *,
         clock: Callable[[], float] = time.monotonic,
+        unkept: Callable[[], AbstractContextManager[None]] = nullcontext,
+        is_foreign: Callable[[RelativePath], bool] = lambda _: False,
         watched: Callable[[int], frozenset[int]] = watched_inodes,
     ) -> None:
         self._known: Final = known
         self._root: Final = root
         self._mountpoint: Final = mountpoint
         self._clock: Final = clock
+        self._unkept: Final = unkept
+        self._is_foreign: Final = is_foreign
         self._watched_on: Final = watched
         self._stage: tuple[KernelCache, Pretence] | None = None
         self._device = 0
@@ -70,7 +77,7 @@ class WatcherEcho:
         self._wake: Final = threading.Event()
         self._stopping: Final = threading.Event()
         self._watched: frozenset[int] = frozenset()
-        self._looked_at = float("-inf")
+        self._next_look = float("-inf")
         self._complaints: Final = Pace(_COMPLAINTS_EVERY)
         self._thread: Final = threading.Thread(target=self._run, name="watcher-echo", daemon=True)
 
@@ -157,9 +164,10 @@ class WatcherEcho:
                 self._device = os.stat(self._mountpoint).st_dev
             except OSError:
                 return False
-        if now - self._looked_at >= LOOK_EVERY:
+        if now >= self._next_look:
             self._watched = self._watched_on(self._device)
-            self._looked_at = self._clock()
+            done = self._clock()
+            self._next_look = done + max(LOOK_EVERY, _LOOK_SHARE * (done - now))
         return bool(self._watched)
 
     def _is_below(self, path: RelativePath) -> bool:
@@ -168,7 +176,8 @@ class WatcherEcho:
     def _is_own(self, echo: Echo) -> bool:
         since = self._clock() - OWN_SECONDS
         with self._lock:
-            return any(self._own.get(path, float("-inf")) >= since for path in echo.paths)
+            own = [path for path in echo.paths if self._own.get(path, float("-inf")) >= since]
+        return any(not self._is_foreign(path) for path in own)
 
     def _is_known(self, echo: Echo) -> bool:
         """Whether watchers know already that it is there: the cache does not remember what nobody has looked at."""
@@ -202,7 +211,7 @@ class WatcherEcho:
                 for path in echo.paths:
                     kernel.look_up_anew(path)  # or it would answer us by itself
             try:
-                with pretence.about(echo):
+                with self._unkept(), pretence.about(echo):
                     self._call(echo)
                 log.debug("echoed: %s of %r", echo.call.name, echo.path)
             except OSError as error:

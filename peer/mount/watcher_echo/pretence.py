@@ -54,6 +54,7 @@ class Pretence(Decorator):
         self._performer = 0
         self._echo: Echo | None = None
         self._handles: Final = itertools.count(_FIRST_HANDLE)
+        self._made: FileMetadata | None = None
         self._done = False
 
     @contextlib.contextmanager
@@ -81,11 +82,11 @@ class Pretence(Decorator):
 
     def _of_handle(self, request: AnyRequest) -> AnyReply:
         """A file that the echo made is only asked for its attributes, and closed."""
-        echo = self._echo
         if isinstance(request, (requests.CloseFile, requests.FlushFile)):
             return Done()
-        if isinstance(request, requests.GetMetadata) and echo is not None and echo.now is not None:
-            return Metadata(echo.now)
+        made = self._made
+        if isinstance(request, requests.GetMetadata) and made is not None:
+            return Metadata(made)
         raise OperationFailed("EIO", f"{type(request).__name__} of a file that is not open")
 
     def _pretended(self, echo: Echo, request: AnyRequest, caller: Caller) -> AnyReply | None:
@@ -126,6 +127,7 @@ class Pretence(Decorator):
             left = echo.source is None or self._there(echo.source, caller) is None
             return Done() if left and _same(echo.now, there) else None
         if isinstance(request, requests.CreateFile):
+            self._made = there
             return OpenedFile(next(self._handles), there)
         return Metadata(there)
 

@@ -250,3 +250,28 @@ def test_what_was_lent_is_owed_under_its_new_name(room):
     room.belief.moved((b"x",), (b"y",))
     room.later(SHORT)
     assert ((b"y", b"b"), UNSURE) in room.took()
+
+
+def test_while_not_all_answers_are_true_none_is_kept_and_none_tells_what_we_wrote(room):
+    with room.belief.unkept():
+        assert room.kernel.seconds == (0.0, 0.0, 0.0)
+        room.belief.left(A, FILE)
+        room.known.trust = 0
+        room.step()
+        room.later(PATIENCE)
+        assert room.kernel.seconds == (0.0, 0.0, 0.0)
+    assert room.kernel.seconds == (SHORT, SHORT, 0.0)
+    room.took()
+    room.belief.withdraw(A, PAGES)
+    room.step()
+    assert room.took()[-1] == (A, PAGES)
+
+
+def test_a_file_is_foreign_once_it_is_otherwise_than_we_left_it(room):
+    assert not room.belief.is_foreign(A)
+    room.belief.left(A, FILE)
+    assert not room.belief.is_foreign(A)
+    room.known.version = metadata(size=9)
+    assert room.belief.is_foreign(A)
+    room.belief.moved(B, A)
+    assert not room.belief.is_foreign(A), "a rename changes the version of what it moves"
