@@ -3,10 +3,11 @@
 The one rule: a publication passes only under a topic that its own peer announced and still holds, and a subscription
 is set only for exactly one topic whose owner is paired with the subscriber.
 
-A topic stays its peer's after the agent is gone (bounded, the oldest forgotten first), so nobody can take it over while
-old subscriptions to it linger in the XPUB socket. After a restart of the broker, subscribers come back before the
-agents have announced: a subscription to a topic not heard of yet is set and noted as *early*. If the owner then turns
-out not to be paired with an early subscriber, `stale` asks the server to open its XPUB anew: everyone subscribes again.
+A topic stays its peer's after it was withdrawn or the agent is gone (bounded, the oldest forgotten first), so nobody
+can take it over while old subscriptions to it linger in the XPUB socket. After a restart of the broker, subscribers
+come back before the agents have announced: a subscription to a topic not heard of yet is set and noted as *early*. If
+the owner then turns out not to be paired with an early subscriber, `stale` asks the server to open its XPUB anew:
+everyone subscribes again.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class FeedAdmission:
         self._owners: dict[bytes, PeerId] = {}
         self._live: dict[bytes, bytes] = {}
         """Topic -> address of the instance that announced it."""
+        self._withdrawn: set[bytes] = set()
         self._topics_of: dict[PeerId, dict[bytes, None]] = {}
         self._early: dict[bytes, set[PeerId]] = {}
         self._subscribers: set[PeerId] = set()
@@ -85,8 +87,17 @@ class FeedAdmission:
         topics[topic] = None
         self._owners[topic] = peer
         self._live[topic] = instance
+        self._withdrawn.discard(topic)
         self._settle_early(peer, topic)
         return None
+
+    def withdraw(self, instance: bytes, topic: bytes) -> None:
+        """The instance at this address needs its `topic` no more; another's stays as it is.
+
+        What it published there last may still be on its way, and passes until another topic needs the room.
+        """
+        if self._live.get(topic) == instance:
+            self._withdrawn.add(topic)
 
     def publication(self, peer: PeerId | None, frames: Sequence[Body]) -> FeedVerdict:
         """What to do with frames that `peer` (None: no longer authorised) published."""
@@ -127,6 +138,7 @@ class FeedAdmission:
         """The agent instance at this address is gone: nothing passes under its topics any more."""
         for topic in [topic for topic, holder in self._live.items() if holder == instance]:
             del self._live[topic]
+            self._withdrawn.discard(topic)
 
     def drop_subscriber(self, peer: PeerId) -> None:
         """`peer` was revoked: its subscriptions have to go, which only a new XPUB socket can do."""
@@ -142,13 +154,15 @@ class FeedAdmission:
     @property
     def live_topics(self) -> int:
         """Topics under which publications pass."""
-        return len(self._live)
+        return len(self._live) - len(self._withdrawn)
 
     def _forget_one(self, topics: dict[bytes, None]) -> bool:
         for topic in topics:
-            if topic not in self._live:
+            if topic not in self._live or topic in self._withdrawn:
                 del topics[topic]
                 del self._owners[topic]
+                self._live.pop(topic, None)
+                self._withdrawn.discard(topic)
                 return True
         return False
 

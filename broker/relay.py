@@ -33,6 +33,7 @@ from schema.relay_messages import (
     RelayInfo,
     RelayLimits,
     RelayMessageError,
+    Withdraw,
     decode_relay_message,
 )
 
@@ -186,6 +187,9 @@ class Relay:
             if code is not None:
                 return self._refuse(code, user, route, now, header=header)
             return [say(route, Announced(message.topic))]
+        if isinstance(message, Withdraw):
+            self._feed.withdraw(instance.address, message.topic)
+            return []
         return self._refusals.malformed(peer, route, f"{type(message).__name__} is for the relay to say", now)
 
     def _register(self, user: str, route: bytes, request: AuthRequest, header: bytes, now: float) -> list[Send]:

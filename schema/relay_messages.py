@@ -91,6 +91,12 @@ class Announced(_Message, frozen=True, tag="announced"):
     topic: _Topic
 
 
+class Withdraw(_Message, frozen=True, tag="withdraw"):
+    """An agent will publish under `topic` no more: it makes room for another. Not answered."""
+
+    topic: _Topic
+
+
 class RelayErrorCode(enum.Enum):
     """Why the broker did not do what a frame asked for."""
 
@@ -123,7 +129,7 @@ class Error(_Message, frozen=True, tag="error"):
     retry_after: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
 
 
-RelayMessage = AuthRequest | AuthResponse | Ping | Pong | PeerGone | Announce | Announced | Error
+RelayMessage = AuthRequest | AuthResponse | Ping | Pong | PeerGone | Announce | Announced | Withdraw | Error
 
 
 class RelayMessageError(ValueError):

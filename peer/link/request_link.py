@@ -24,7 +24,15 @@ from peer.link.lane import Dialing, Lane
 from peer.link.registration import Registration
 from schema.envelope import Address, EnvelopeError, Header, Kind, decode_address, decode_header
 from schema.pace import Pace
-from schema.relay_messages import Announce, Announced, Error, PeerGone, RelayMessageError, decode_relay_message
+from schema.relay_messages import (
+    Announce,
+    Announced,
+    Error,
+    PeerGone,
+    RelayMessageError,
+    Withdraw,
+    decode_relay_message,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -144,8 +152,10 @@ class RequestLink:
         self.lanes[URGENT_LANE].tell_relay([Announce(topic)])
 
     def retract(self, topic: bytes) -> None:
-        """Announce `topic` no more after the next registration; until then the broker keeps it as ours."""
+        """We publish under `topic` no more."""
         self._topics.discard(topic)
+        self._announced.discard(topic)
+        self.lanes[URGENT_LANE].tell_relay([Withdraw(topic)])
 
     def announced(self, topic: bytes) -> bool:
         """Whether the broker has taken `topic`."""

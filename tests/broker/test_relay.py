@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from broker.config import Limits
+from broker.feed_admission import FeedVerdict
 from broker.relay import _MAX_ADDRESSES, _MAX_CORRESPONDENTS
 from schema.envelope import HEADER_SIZE, NO_TOKEN, Header, Kind, decode_header
+from schema.identity import PeerId
 from schema.relay_messages import (
     Announced,
     AuthRequest,
@@ -15,6 +17,7 @@ from schema.relay_messages import (
     Ping,
     Pong,
     RelayErrorCode,
+    Withdraw,
     encode_relay_message,
 )
 from tests.broker.worlds import World, certificate, code, message_of, only, refusal, route, user
@@ -281,6 +284,20 @@ def test_an_agent_announces_topics_and_a_client_may_not(pair: World) -> None:
     assert code(pair.announce("laptop", C, b"u" * 16)) is RelayErrorCode.NOT_PAIRED
     pair.register("nas", 3, A2)
     assert code(pair.announce("nas", A2, TOPIC)) is RelayErrorCode.TOPIC_TAKEN
+
+
+def test_a_topic_that_is_withdrawn_makes_room_and_only_its_own_agent_may(pair: World) -> None:
+    pair.register("nas", 3, A2)
+    topics = [b"%016d" % number for number in range(64)]
+    for topic in topics:
+        assert message_of(only(pair.announce("server", A, topic))) == Announced(topic)
+    assert pair.say("nas", A2, Withdraw(topics[3])) == []
+    assert code(pair.announce("server", A, b"u" * 16)) is RelayErrorCode.TOO_MANY
+    assert pair.say("server", A, Withdraw(topics[5])) == []
+    assert pair.feed.publication(PeerId("server"), [topics[5], b"last word"]) is FeedVerdict.PASS
+    assert message_of(only(pair.announce("server", A, b"u" * 16))) == Announced(b"u" * 16)
+    assert pair.feed.publication(PeerId("server"), [topics[5], b"too late"]) is FeedVerdict.FOREIGN_TOPIC
+    assert pair.feed.live_topics == 64
 
 
 def test_a_route_registered_anew_for_another_instance_leaves_the_first(pair: World) -> None:

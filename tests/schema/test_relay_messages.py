@@ -25,6 +25,7 @@ from schema.relay_messages import (
     RelayLimits,
     RelayMessage,
     RelayMessageError,
+    Withdraw,
     decode_relay_message,
     encode_relay_message,
 )
@@ -41,6 +42,7 @@ EXAMPLES: list[RelayMessage] = [
     PeerGone(b"laptop/0000000000000001"),
     Announce(b"t" * 16),
     Announced(b"t" * 32),
+    Withdraw(b"t" * 16),
     Error(RelayErrorCode.NO_ROUTE, "m" * 512, b"a" * 96, 2**32 - 1, 2**64 - 1, 3600.0),
 ]
 

@@ -37,7 +37,7 @@ def test_a_publication_reaches_the_paired_subscriber(net: Net) -> None:
     net.start()
     agent = announced(net, "server", TOPIC)
     assert heard(net.publisher("server"), net.subscriber("laptop", TOPIC), TOPIC) == [TOPIC, b"change"]
-    assert net.server.counters.feed.messages > 0
+    until(lambda: net.server.counters.feed.messages > 0)
     assert agent.silent(0.05)
 
 
