@@ -73,10 +73,13 @@ class BulkVerification:
         self._random: Final = random
         self._few: Final = few
         self._waiting: deque[_Place] = deque()
+        self.uncovered = False
+        """Whether the agent said, since the walk began, that something is not under watch: perhaps it is later."""
 
     def begin(self, top: Path) -> None:
         """Walk all that is known at and below `top`, beginning anew."""
         self._waiting = deque([_Place(top)])
+        self.uncovered = False
 
     @property
     def walking(self) -> bool:
@@ -127,6 +130,7 @@ class BulkVerification:
             appeared.setdefault(other.directory, []).append((other.name, other.metadata))
         start = 0
         for number, ((known, compared), said) in enumerate(zip(question.known, answer.directories, strict=True)):
+            self.uncovered = self.uncovered or (said.found and not said.covered)
             end = start if compared else start + len(known.names)
             if compared and said.found and not said.complete:
                 self._waiting.append(_Place(known.path, again=True))

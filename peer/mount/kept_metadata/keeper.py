@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -35,6 +36,10 @@ SAVE_EVERY: Final = 60.0
 """Seconds between two savings while something is learnt; longer where one takes over a hundredth of that."""
 SAVE_DEADLINE: Final = 5.0
 """Seconds of the last saving, when the mount ends: what is not written by then is not kept."""
+AGAIN_AFTER: Final = 1.0
+"""Seconds until what was not under watch is asked about again: an agent that has just begun is still at it."""
+_LONGEST_AGAIN: Final = 64.0
+"""Seconds; after a pause as long, it is left to who wants to know."""
 PIPELINED: Final = 4
 """Questions that are on their way at a time."""
 _DRAFTS: Final = 3600.0
@@ -91,19 +96,23 @@ class MetadataKeeper:
 
     def _run(self) -> None:
         self._guarded(self._load)
-        pause = SAVE_EVERY
-        due = time.monotonic() + pause
+        save_at = time.monotonic() + SAVE_EVERY
+        verify_at, pause = math.inf, AGAIN_AFTER
         while not self._stopping.is_set():
-            self._wake.wait(max(due - time.monotonic(), 0.0))
+            self._wake.wait(max(min(save_at, verify_at) - time.monotonic(), 0.0))
             self._wake.clear()
             if self._followed:
                 self._followed = False
+                verify_at, pause = 0.0, AGAIN_AFTER
+            if time.monotonic() >= verify_at:
                 self._guarded(self._verify)
-            if time.monotonic() >= due and not self._stopping.is_set():
-                began = time.monotonic()
+                again = self._verification.uncovered and pause < _LONGEST_AGAIN
+                verify_at, pause = (time.monotonic() + pause if again else math.inf), 2 * pause
+            began = time.monotonic()
+            if began >= save_at and not self._stopping.is_set():
                 self._guarded(self._save)
-                pause = max(SAVE_EVERY, 100 * (time.monotonic() - began))
-                due = time.monotonic() + pause
+                now = time.monotonic()
+                save_at = now + max(SAVE_EVERY, 100 * (now - began))
         self._guarded(self._save)
 
     def _guarded(self, work: Callable[[], None]) -> None:

@@ -70,6 +70,8 @@ class Remote:
         self.history: list[dict[Path, Value]] = [self._snapshot()]
         self.age_ns = 10**12
         """How long before it is opened a file was changed, by the agent's clock."""
+        self.scanning = False
+        """Whether the agent's watches are not in place yet."""
         self.epoch = 1
         self.number = 0
         self.ring: list[Change] = []
@@ -102,7 +104,9 @@ class Remote:
             rename = request if isinstance(request, RenamePath) else None
             self._tell(changed, rename if rename and not rename.flags else None, swept=rename)
         if isinstance(reply, VerifiedMetadata):
-            directories = tuple(msgspec.structs.replace(each, covered=each.found) for each in reply.directories)
+            directories = tuple(
+                msgspec.structs.replace(each, covered=each.found and not self.scanning) for each in reply.directories
+            )
             reply = msgspec.structs.replace(reply, directories=directories)
         return msgspec.structs.replace(reply, as_of=as_of), self.now, changed
 

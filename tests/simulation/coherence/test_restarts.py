@@ -12,7 +12,7 @@ from peer.mount.metadata_node import unpack
 from tests.simulation.coherence.client import Client
 from tests.simulation.coherence.restarts import RestartingWorld
 
-WORLDS = 300
+WORLDS = 150
 ENOUGH = 300
 """Worlds within which a broken part must show."""
 

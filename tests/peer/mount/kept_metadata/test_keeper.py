@@ -152,6 +152,19 @@ def test_an_agent_that_cannot_be_reached_is_not_asked_on_and_on(mount):
     assert not mount.knows(b"a")
 
 
+def test_what_is_not_under_watch_yet_is_asked_about_again(mount, monkeypatch):
+    monkeypatch.setattr("peer.mount.kept_metadata.keeper.AGAIN_AFTER", 0.01)
+    laptop = mount.mount()
+    until("what was kept is read", lambda: laptop.known.metadata((b"a",)) is not None)
+    mount.remote.scanning = True
+    mount.keeper.followed()
+    until("it is asked", lambda: laptop.agent.asked)
+    mount.remote.scanning = False
+    until("it is verified", lambda: laptop.known.listing((b"d",)) is not None)
+    mount.keeper.stop()
+    assert len(laptop.asks()) > 1
+
+
 def test_without_a_file_it_verifies_and_keeps_nothing(mount):
     laptop = mount.laptop
     laptop.follow()
