@@ -3,7 +3,8 @@
 The one rule: a feed speaks of nothing that one of its followers may not see. When a follower's right ends, the feed
 goes on under another topic and key in a new epoch; all who still may follow are told so by the last word under the old.
 
-A feed begins with its first follower: an agent whose clients follow nothing seals and looks at nothing.
+A feed begins with its first follower and ends when the last one's right does: an agent whose clients follow nothing
+seals and looks at nothing.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ class ScopedFeed:
         self._outlet: Final = outlet
         self._random: Final = random
         self._withdrawn = False
+        self._ending = self._ended = False
         self.batches = self.changes = self.bytes = 0
         self.followers: Final[dict[str, bytes]] = {}
         self.core: Final = ChangeFeed(look, cover, self._publish, lambda: int.from_bytes(random(_EPOCH_BYTES), "big"))
@@ -109,6 +111,11 @@ class ScopedFeed:
         """Go on under another topic and key, in a new epoch."""
         self._withdrawn = True
         self.core.begin_epoch()
+
+    def end(self) -> None:
+        """Nobody follows any more: say so as the last word, and nothing after it."""
+        self._ending = True
+        self.replace_seal()
 
     def changed(self, paths: Iterable[Path], left: Collection[Path]) -> None:
         """See `Feeds`."""
@@ -160,6 +167,8 @@ class ScopedFeed:
 
     def _publish(self, batch: ChangeBatch) -> None:
         """Called by the core with its lock held, for the first time after `__init__`."""
+        if self._ended:
+            return
         seal = self._seal
         body = encode_batch(self._stamped(batch))
         frame = seal.sealer.seal(body)
@@ -169,12 +178,14 @@ class ScopedFeed:
         self._outlet.publish(seal.topic, frame)
         if batch.epoch == seal.epoch:
             return
-        if not self._withdrawn:
+        if self._withdrawn:
+            self._outlet.retract(seal.topic)
+        self._ended = self._ending
+        if self._ended or not self._withdrawn:
             self._seal = _Seal(seal.topic, seal.key, seal.sealer, batch.epoch)
             return
         self._withdrawn = False
         self._seal = self._new_seal(batch.epoch)
-        self._outlet.retract(seal.topic)
         self._outlet.announce(self._seal.topic)
 
 
@@ -295,19 +306,27 @@ class Feeds:
     def heartbeat(self) -> None:
         """Say how far each feed is, and end those that somebody follows who may not any more."""
         for feed in self._by_scope.values():
-            self._withdraw(feed)
-            feed.core.heartbeat()
+            if self._withdraw(feed):
+                feed.core.heartbeat()
 
-    def _withdraw(self, feed: ScopedFeed) -> None:
+    def _withdraw(self, feed: ScopedFeed) -> bool:
+        """Whether `feed` goes on, once those who may not read it any more are gone."""
         with self._lock:
             gone = [client for client, key in feed.followers.items() if self._key_of(client) != key]
             for client in gone:
                 del feed.followers[client]
-            if gone:
+            if not feed.followers:
+                self._by_scope = {scope: other for scope, other in self._by_scope.items() if other is not feed}
+                feed.end()
+            elif gone:
                 feed.replace_seal()
+        if not feed.followers:
+            _log.warning("change feed: ended, nobody is left who may read it: %s may not read on", ", ".join(gone))
+            return False
         if gone:
             epoch = feed.core.moment.epoch
             _log.warning("change feed: epoch %016x begins, sealed anew: %s may not read on", epoch, ", ".join(gone))
+        return True
 
     def _of(self, client: str) -> ScopedFeed | None:
         return self._by_scope.get(self._policy.visible(client))

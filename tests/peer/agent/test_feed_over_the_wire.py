@@ -178,6 +178,11 @@ def test_a_client_whose_right_is_withdrawn_reads_no_further(wired, server, follo
         with pytest.raises(FrameRefused):
             phone.opener.open(body)
     assert laptop.following.topic == before.topic, "its feed is another: nobody lost a right to it"
+    until("the relay is told that the phone's feed ended", lambda: wired.broker.relay._feed.live_topics == 1)
+    wired.trust.trusted["phone"] = wired.keys["phone"].certificate.identity_key
+    anew = server.dispatcher._answers._feeds.follow("phone")
+    assert anew.topic != phone.following.topic
+    until("it may publish there", lambda: wired._agent_link.announced(anew.topic))
 
 
 def test_who_may_stay_is_told_to_follow_anew(wired, server, follow):
@@ -193,6 +198,7 @@ def test_who_may_stay_is_told_to_follow_anew(wired, server, follow):
     laptop.follow()
     assert laptop.following.topic != tablet.topic
     assert laptop.following.key != tablet.key
+    until("the old topic is withdrawn", lambda: wired.broker.relay._feed.live_topics == 1)
     (server.export / "own" / "f").touch()
     assert laptop.until_told(server.path(b"own", b"f"))
     with pytest.raises(OperationFailed, match="EACCES"):
