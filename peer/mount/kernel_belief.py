@@ -39,6 +39,7 @@ PATIENCE: Final = 0.5
 """Seconds that a gap in the feed may last, or `short` if that is less: what is answered meanwhile is lent."""
 OWN_SECONDS: Final = 5.0
 """Seconds after a change of ours in which news of its path may be its echo: a writer's pages are not dropped for it."""
+_LEAST_PATIENCE: Final = 0.1
 _BRIEF: Final = 0.25
 """Seconds for which an answer that cannot be lent keeps the timeouts short."""
 _LEAST: Final = 0.05
@@ -88,7 +89,7 @@ class KernelBelief:
         self._clock: Final = clock
         self._short: Final = short
         self._longest: Final = max(short, long)
-        self._patience: Final = min(short, PATIENCE)
+        self._patience: Final = max(_LEAST_PATIENCE, min(short, PATIENCE))
         self._kernel: Kernel | None = None
         self._lock: Final = threading.Lock()
         self._pending: dict[Path, Withdrawal] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
 import os
 import re
@@ -127,6 +128,23 @@ def test_an_open_file_and_its_pages_in_a_mapping_are_seen_to_change(stack, mount
         with (stack.export / "file").open("ab") as other:
             other.write(b" and more")
         until("fstat tells", lambda: os.fstat(file.fileno()).st_size == 13)
+
+
+def test_pages_outlive_a_close_while_the_file_is_as_it_was(stack, mounted):
+    file = mounted.path / "file"
+    until("the file has been quiet for long enough", lambda: file.read_bytes() and resident(file))
+    (stack.export / "file").write_text("other")
+    until("the feed tells", lambda: not resident(file))
+    assert file.read_bytes() == b"other"
+
+
+def resident(path):
+    """Whether the kernel has the first page of a file that is opened now, before it is read."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 1, flags=mmap.MAP_PRIVATE) as pages:
+        address = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+        vector = (ctypes.c_ubyte * 1)()
+        assert ctypes.CDLL(None).mincore(ctypes.c_void_p(address), ctypes.c_size_t(1), vector) == 0
+        return bool(vector[0] & 1)
 
 
 def test_a_file_with_two_names_is_believed_for_a_short_time_only(stack, mounted, kernel):
