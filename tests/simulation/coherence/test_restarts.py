@@ -5,14 +5,20 @@ A seed that fails is run again by `python -m pytest tests/simulation/coherence -
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+from peer.mount.coherent_cache import CoherentCache
 from peer.mount.kept_metadata.records import KeptDirectory
-from peer.mount.metadata_node import unpack
+from peer.mount.metadata_cache import MetadataCache
+from peer.mount.metadata_node import NEVER, unpack
+from peer.mount.metadata_tree import Path
 from tests.simulation.coherence.client import Client
 from tests.simulation.coherence.restarts import RestartingWorld
 
-WORLDS = 150
+WORLDS = 100
 ENOUGH = 300
 """Worlds within which a broken part must show."""
 
@@ -31,16 +37,48 @@ def test_every_answer_is_explained_across_restarts(request: pytest.FixtureReques
     assert confirmed or seed is not None, "nothing was ever verified"
 
 
-def _believe(client: Client, record: KeptDirectory) -> None:
-    """What was kept is taken for what is."""
-    for kept in record.names:
-        client.known.learn((*record.path, kept.name), unpack(kept.packed), None, client.known.asking())
+def _notices(**broken: Callable[[Client, KeptDirectory], None]) -> bool:
+    for seed in range(ENOUGH):
+        try:
+            RestartingWorld(seed, **broken).run()
+        except AssertionError:
+            return True
+    return False
 
 
 def test_the_model_notices_who_believes_what_was_kept() -> None:
-    for seed in range(ENOUGH):
-        try:
-            RestartingWorld(seed, _believe).run()
-        except AssertionError:
-            return
-    pytest.fail(f"{ENOUGH} worlds do not notice")
+    def believe(client: Client, record: KeptDirectory) -> None:
+        for kept in record.names:
+            path = (*record.path, kept.name)
+            client.known.learn(path, unpack(kept.packed), None, client.known.asking())
+
+    assert _notices(restore=believe)
+
+
+def test_the_model_notices_who_believes_what_was_verified_whatever_changed_since(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    learn_verified = CoherentCache.learn_verified
+
+    def unjudged(cache: CoherentCache, *arguments: Any) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(cache, "_judged", lambda path, as_of, asked, listing=False: as_of.number, raising=True)
+            learn_verified(cache, *arguments)
+
+    monkeypatch.setattr(CoherentCache, "learn_verified", unjudged)
+    assert _notices()
+
+
+def test_the_model_notices_who_calls_a_listing_whole_that_lost_a_name_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    confirm_listing = MetadataCache.confirm_listing
+
+    def whole(cache: MetadataCache, path: Path, *arguments: Any) -> None:
+        node = cache.tree.find(path)
+        if node is not None and node.details is not None:
+            node.details.complete, node.details.names_generation = True, NEVER
+        confirm_listing(cache, path, *arguments)
+
+    monkeypatch.setattr(MetadataCache, "confirm_listing", whole)
+    assert _notices()
