@@ -225,7 +225,7 @@ class MetadataCache(Facts):
     def apply(self, number: int, change: Change, now: float) -> None:
         """A change of the feed; in order."""
         if not isinstance(change, Swept):
-            self.doubt_single(pack(change.metadata) or ABSENT)
+            self.several_names(number, pack(change.metadata) or ABSENT)
         if isinstance(change, Renamed):
             self._rename(number, change, now)
         elif isinstance(change, Changed):
@@ -242,6 +242,7 @@ class MetadataCache(Facts):
         if not same_numbers:
             self.numbered_since = self.generation
             self.linked_since = UNKNOWN
+            self.linked.clear(floor=0)
 
     def doubt(self, path: Path, as_of: int = UNKNOWN) -> None:
         """The file `path` was changed, made or removed by ourselves, and it is not known what it looks like now.

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from peer.mount.metadata_node import NEVER, UNKNOWN, Details, Node, is_linked, is_single, same_file
+from peer.mount.metadata_node import NEVER, UNKNOWN, Details, Node, file_key, is_linked, is_single, same_file
 from peer.mount.metadata_tree import Path, Tree, path_of, subtree
+from peer.mount.recent_changes import RecentChanges
 from peer.mount.withdrawals import UNSURE, Withdraw, Withdrawal, withdrawal
 
 BACKSTOP: Final = 3600.0
@@ -38,6 +39,8 @@ class Facts:
         """Facts of files with several names that end by then are from before we changed one of those."""
         self.linked_since = UNKNOWN
         """So is what the feed says of them up to this number."""
+        self.linked: Final = RecentChanges()
+        """Files that had several names by a change of the feed; in place of a path its `file_key` alone."""
         self.learnt = 0
         """How often something was learnt."""
 
@@ -72,12 +75,20 @@ class Facts:
             if other is not None and other is not node:
                 self.doubt_node(other, UNKNOWN)  # it cannot have both names
             self.tree.enlist(node)
+            if as_of != UNKNOWN and self.linked.touched((file_key(packed),), as_of):
+                self.doubt_node(node, UNKNOWN)  # it has several by now
 
     def doubt_single(self, packed: bytes) -> None:
         """If the file that `packed` tells of has several names, its changes may be told of under any of them."""
         other = self.tree.unlist_file(packed) if is_linked(packed) else None
         if other is not None:
             self.doubt_node(other, UNKNOWN)
+
+    def several_names(self, number: int, packed: bytes) -> None:
+        """A change of the feed tells of the file that `packed` is; see `doubt_single`. So do answers from before."""
+        if is_linked(packed):
+            self.doubt_single(packed)
+            self.linked.add(number, (((file_key(packed),), False),))
 
     def prune_node(self, node: Node, number: int) -> None:
         """What was below `node` is gone; what is known of a later one of that name stays."""

@@ -119,6 +119,10 @@ def test_a_second_name_makes_the_first_suspect_even_if_only_the_feed_knows_it(ca
     assert known(cache, (b"b", b"x")) is None
     cache.apply(3, Changed(A, file(1, size=1)), 0.0)
     assert known(cache, A).metadata == file(1), "that is older than what is known"
+    cache.keep(A, file(1), 3, 0.0)
+    assert known(cache, A).suspect, "an answer from before"
+    cache.keep(A, file(1), 4, 0.0)
+    assert not known(cache, A).suspect
 
 
 def test_a_change_updates_older_facts_only(cache):

@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 GRACE: Final = 1.0
+TTL: Final = 5.0
+"""Seconds for which a file with several names is believed to be as it was looked at."""
 BELIEVED: Final = MISSED_HEARTBEATS * HEARTBEAT + GRACE
 """Seconds for which a feed that says nothing is believed, and so the age of an answer at most."""
 
@@ -90,7 +92,7 @@ class Client:
         self.name, self.world, self.born_at = name, world, world.remote.now
         self.done: dict[int, tuple[int, list[Path]]] = {}
         self.coherence = coherence
-        self.known = CoherentCache(coherence, MetadataCache(ttl=5.0, entries=entries), lambda: world.now)
+        self.known = CoherentCache(coherence, MetadataCache(ttl=TTL, entries=entries), lambda: world.now)
         inner = _Slow(world, self)
         self.files = CachedFileSystem(inner, self.known, contents=Memory(), quiet=QuietFiles())
         self.readers = Readers(self)
@@ -135,8 +137,9 @@ class Client:
 
     def low(self, path: Path) -> Low:
         """The earliest moment whose state may still be shown."""
-        told = self.world.remote.told_by(self.world.now - BELIEVED)
-        return self.own.low(path, max(self.heard_until, told))
+        remote, now = self.world.remote, self.world.now
+        aged = max(remote.told_of(path, self.coherence.moment), remote.moment_at(now - BELIEVED - TTL))
+        return self.own.low(path, max(self.heard_until, remote.told_by(now - BELIEVED)), aged)
 
     def look(self, path: Path) -> str:
         """stat(2): from the kernel's cache, from ours, or asked."""
@@ -174,7 +177,7 @@ class Client:
 
     def xattr(self, path: Path) -> str:
         """getxattr(2)."""
-        low = self.low(path).path
+        low = self.low(path)
         value: bytes | None
         try:
             value = self.files.get_xattr(GetXattr(path, name=XATTR), NOBODY).value
@@ -182,8 +185,9 @@ class Client:
             if failure.code != "ENODATA":
                 return "xattr nowhere"
             value = None
-        known = [at.get(path) for at in self.world.remote.history[low:]]
-        assert any(was is not None and was[1] == value for was in known), f"{self.name}: xattr of {path} {value!r}"
+        history = enumerate(self.world.remote.history)
+        known = [was for moment, at in history if (was := at.get(path)) is not None and moment >= low.of(was)]
+        assert any(was[1] == value for was in known), f"{self.name}: xattr of {path} {value!r}"
         return "xattr"
 
     def change(self, request: AnyRequest, about: Path) -> str:

@@ -12,18 +12,24 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from schema.requests import AnyRequest
-from tests.simulation.coherence.remote import Path, Remote, Value
+from tests.simulation.coherence.remote import Path, Remote, Value, is_linked
 
 
 class Low(NamedTuple):
-    """The earliest moment whose state may still be shown of a path, and of files there by their inode numbers."""
+    """The earliest moment whose state may still be shown of a path, and of files there by their inode numbers.
+
+    `linked` is that of files with several names, which may change by another name.
+    """
 
     path: int
+    linked: int
     files: Mapping[int, int]
 
     def of(self, value: Value) -> int:
         """The earliest moment at which `value` may have been seen."""
-        return self.path if value is None else max(self.path, self.files.get(value[0].inode, 0))
+        if value is None:
+            return self.path
+        return max(self.linked if is_linked(value[0]) else self.path, self.files.get(value[0].inode, 0))
 
 
 class OwnChanges:
@@ -48,7 +54,11 @@ class OwnChanges:
         """From now on nothing of before `moment` may be shown at `path`."""
         self._names[path] = max(self._names.get(path, 0), moment)
 
-    def low(self, path: Path, heard: int) -> Low:
-        """What may be shown of `path` by one who has heard of everything up to the moment `heard`."""
+    def low(self, path: Path, heard: int, aged: int) -> Low:
+        """What may be shown of `path` by one who has heard of everything up to the moment `heard`.
+
+        `aged` is the moment of which it must know however it looks at files with several names.
+        """
         files = {file: moment for (name, file), moment in self._files.items() if name == path}
-        return Low(max(heard, self._names.get(path, 0)), files)
+        own = self._names.get(path, 0)
+        return Low(max(heard, own), max(aged, own), files)

@@ -83,7 +83,8 @@ class Readers:
     def _read(self, opened: _Open) -> str:
         client, remote = self._client, self._client.world.remote
         heard = client.low(opened.path)
-        low = max(heard.path, heard.files.get(opened.inode, 0), opened.since)
+        linked = any(remote.linked_at(opened.path, moment) for moment in range(heard.linked, remote.now + 1))
+        low = max(heard.linked if linked else heard.path, heard.files.get(opened.inode, 0), opened.since)
         data = bytes(client.files.read_file(ReadFile(opened.handle, 0, 100), NOBODY).data)
         since = range(opened.since, remote.now + 1)
         if any(remote.file_at(opened.path, moment) != opened.inode for moment in since):

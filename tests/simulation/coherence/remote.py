@@ -2,10 +2,14 @@
 
 The one rule: what a client may know is written down when it is published. `known_until` says for each number which
 moment of the history a client that has heard everything up to it must have heard of.
+
+Of a file with several names, changes are told by the name that they were made by, as inotify(7) does. A second name
+that comes and goes before the agent looks would be told by nobody; so it is always in time for that.
 """
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import dataclasses
 import os
@@ -19,11 +23,13 @@ from peer.errors import OperationFailed
 from peer.filesystem import perform
 from schema.attributes import FileMetadata, FileVersion
 from schema.changes import Change, ChangeBatch, Changed, Moment, Renamed, Swept
-from schema.replies import AnyReply, Changes, Following, OpenedFile, VerifiedMetadata, Written
+from schema.replies import AnyReply, Changes, Following, Metadata, OpenedFile, VerifiedMetadata, Written
 from schema.requests import (
     AnyRequest,
     Caller,
     CloseFile,
+    CreateFile,
+    DeleteFile,
     FetchChanges,
     FollowChanges,
     GetMetadata,
@@ -80,6 +86,11 @@ class Remote:
         self.unnoticed: list[_Unnoticed] = []
         self._sent: list[tuple[float, int, int]] = []
         """When which number of which epoch was sent."""
+        self._times: list[float] = [clock()]
+        """When each moment of the history was."""
+        self._told: dict[Path, list[tuple[int, int, int]]] = {}
+        """The epoch, the number, and the moment at which the agent looked, of all that was told of a path."""
+        self._opened: dict[int, Path] = {}
 
     @property
     def now(self) -> int:
@@ -99,16 +110,19 @@ class Remote:
         except OperationFailed as failure:
             raise OperationFailed(failure.code, failure.message, as_of) from failure
         if isinstance(reply, OpenedFile):
+            self._opened[reply.handle] = request.path if isinstance(request, OpenFile | CreateFile) else ()
             reply = msgspec.structs.replace(reply, now_ns=reply.metadata.ctime_ns + self.age_ns)
         if changed:
             rename = request if isinstance(request, RenamePath) else None
-            self._tell(changed, rename if rename and not rename.flags else None, swept=rename)
+            told = self._told_by_name(request, changed)
+            self._tell(told, rename if rename and not rename.flags else None, swept=rename)
         if isinstance(reply, VerifiedMetadata):
             directories = tuple(
                 msgspec.structs.replace(each, covered=each.found and not self.scanning) for each in reply.directories
             )
             reply = msgspec.structs.replace(reply, directories=directories)
-        return msgspec.structs.replace(reply, as_of=as_of), self.now, changed
+        covered = not isinstance(reply, Metadata | OpenedFile | Written) or not is_linked(reply.metadata)
+        return msgspec.structs.replace(reply, as_of=as_of if covered else None), self.now, changed
 
     def write(self, request: AnyRequest) -> None:
         """What a program on the remote machine does; noticed later."""
@@ -118,7 +132,7 @@ class Remote:
             return
         if changed:
             rename = request if isinstance(request, RenamePath) else None
-            self.unnoticed.append(_Unnoticed(self.now, changed, rename))
+            self.unnoticed.append(_Unnoticed(self.now, self._told_by_name(request, changed), rename))
 
     def notice(self) -> None:
         """The agent hears of the oldest change that it has not heard of."""
@@ -149,6 +163,19 @@ class Remote:
         told = (self.known_until[epoch, number] for sent, epoch, number in self._sent if sent < then - _INSTANT)
         return max(told, default=0)
 
+    def told_of(self, path: Path, until: Moment) -> int:
+        """The last moment at which the agent looked at `path` for what it told of it until then."""
+        heard = (
+            moment
+            for epoch, number, moment in self._told.get(path, ())
+            if (epoch, number) <= (until.epoch, until.number)
+        )
+        return max(heard, default=0)
+
+    def moment_at(self, then: float) -> int:
+        """The moment of the history that was the present at the time `then`."""
+        return max(bisect.bisect_right(self._times, then) - 1, 0)
+
     def explains(self, path: Path, value: Value, low: int, part: int) -> int | None:
         """The first moment from `low` on at which `path` was what the `part` of `value` says."""
         for moment in range(low, len(self.history)):
@@ -165,6 +192,10 @@ class Remote:
         value = self.history[moment].get(path)
         return None if value is None else value[0].inode
 
+    def linked_at(self, path: Path, moment: int) -> bool:
+        """Whether what was at `path` then had other names too."""
+        return _linked(self.history[moment].get(path))
+
     def texts(self, inode: int, low: int) -> set[bytes]:
         """What a file held at any moment from `low` on; what it held last and since, where it was gone by then."""
         found = self._nameless.get(inode, set()).copy()
@@ -178,6 +209,9 @@ class Remote:
         return found
 
     def _do(self, request: AnyRequest) -> tuple[AnyReply, list[Path]]:
+        if isinstance(request, DeleteFile | RenamePath) and any(map(_linked, self.history[-1].values())):
+            while self.unnoticed:
+                self.notice()
         reply = perform(self._files, request, NOBODY)
         before, after = self.history[-1], self._snapshot()
         if isinstance(reply, Written) and all(was[0].inode != reply.metadata.inode for was in after.values() if was):
@@ -186,9 +220,25 @@ class Remote:
         changed = [path for path in reversed(PATHS) if before.get(path) != after.get(path)]
         if changed:
             self.history.append(after)
+            self._times.append(self._clock())
             if isinstance(request, RenamePath) and request.source != request.destination:
                 self._carry(request)
         return reply, changed
+
+    def _told_by_name(self, request: AnyRequest, changed: list[Path]) -> list[Path]:
+        """Those of the `changed` paths that are told of; other names of the same file are not."""
+        names = [getattr(request, field, ()) for field in ("path", "source", "destination")]
+        names.append(self._opened.get(getattr(request, "handle", 0), ()))
+        told: list[Path] = []
+        files: set[int] = set()
+        for path in sorted(changed, key=lambda path: path not in names):
+            file = self.file_at(path, self.now)
+            attributes_only = file == self.file_at(path, self.now - 1) and self.linked_at(path, self.now)
+            if not (attributes_only and file in files):
+                told.append(path)
+            if file is not None:
+                files.add(file)
+        return told
 
     def _carry(self, rename: RenamePath) -> None:
         """A watch moves with its directory, so events that wait there are told under the new name too."""
@@ -213,6 +263,8 @@ class Remote:
         ]
         first = self.number + 1
         self.number += len(changes)
+        for path in (*moved, *paths):
+            self._told.setdefault(path, []).append((self.epoch, self.number, self.now))
         self.ring = (self.ring + changes)[-RING:]
         until = min((each.moment for each in self.unnoticed), default=self.now + 1) - 1
         for number in range(first, self.number):
@@ -262,6 +314,15 @@ class Remote:
 
     def _read(self, handle: int) -> bytes:
         return bytes(perform(self._files, ReadFile(handle, 0, 1000), NOBODY).data)
+
+
+def is_linked(metadata: FileMetadata) -> bool:
+    """Whether it is a file that has several names."""
+    return metadata.links > 1 and not stat.S_ISDIR(metadata.mode)
+
+
+def _linked(value: Value) -> bool:
+    return value is not None and is_linked(value[0])
 
 
 def without_atime(metadata: FileMetadata) -> FileMetadata:
