@@ -6,8 +6,9 @@ covered. An answer about a change has the moment after that change: what was tol
 change, and must not be taken for newer; so where anything was told meanwhile, we look again.
 
 `as_of` speaks of the path that was asked for, or that the file was opened by as long as it is still called that. A file
-with several links can be changed through a name that nobody watches: an answer about one has no `as_of`. A page of a
-directory has: whoever keeps the attributes in it leaves out those with several links.
+with several links can be changed through a name that nobody watches: an answer that looks at one has no `as_of`. What
+changes one has, so that nobody takes for newer what was told before; and so has a page of a directory. Whoever keeps
+such attributes keeps them for a short time only.
 
 What is not in the attributes (extended ones, a link's target, what may be done) goes with the change time: an answer
 about it has an `as_of` only if that time was so old when we looked that no later change can have the same. So whoever
@@ -150,7 +151,7 @@ class CoherentAnswers:
             path: Path = opened[0] if opened is not None else getattr(request, "path", ())
             paths = (path,)
         coverage = tuple(map(self._watcher.coverage, paths))
-        if opened is not None and coverage and not self._still_called(*opened):
+        if opened is not None and coverage and not self._still_called(*opened, several=_is_a_change(request)):
             coverage = ()
         return Before(moment, marks, began_ns, paths, coverage)
 
@@ -161,13 +162,13 @@ class CoherentAnswers:
         if not isinstance(reply, Failure) and _is_a_change(request):
             before, reply = self._done(before, client, reply)
             self._tell(before, request, opened)
-            if isinstance(reply, Done) and not before.paths and before.moment != NO_FEED:
+            if not before.paths and before.moment != NO_FEED:
                 return msgspec.structs.replace(reply, as_of=before.moment)  # it says nothing of what is there
         if not before.coverage:
             return reply
         if isinstance(reply, replies.VerifiedMetadata):
             return self._verified(before, client, reply)
-        if not _covered(before.coverage[0], reply) or (
+        if not _covered(before.coverage[0], request, reply) or (
             _goes_with_change_time(request, reply) and not self._settled(before)
         ):
             return reply
@@ -214,12 +215,15 @@ class CoherentAnswers:
             return False
         return metadata is not None and before.began_ns - metadata.ctime_ns >= SETTLED_NS
 
-    def _still_called(self, path: Path, inode: tuple[int, int]) -> bool:
+    def _still_called(self, path: Path, inode: tuple[int, int], *, several: bool) -> bool:
+        """Whether the file `inode` is called `path`, and nothing else unless it may have `several` names."""
         try:
             metadata = self._look(path)
         except OSError:
             return False
-        return metadata is not None and metadata.links == 1 and (metadata.volume, metadata.inode) == inode
+        if metadata is None or (metadata.links > 1 and not several):
+            return False
+        return (metadata.volume, metadata.inode) == inode
 
     def _tell(self, before: Before, request: AnyRequest, opened: Opened | None) -> None:
         if isinstance(request, requests.RenamePath):
@@ -276,9 +280,9 @@ def _told(request: AnyRequest, reply: AnyReply) -> FileMetadata | None:
     return None if absent else SOMETHING
 
 
-def _covered(coverage: Coverage, reply: AnyReply) -> bool:
+def _covered(coverage: Coverage, request: AnyRequest, reply: AnyReply) -> bool:
     if isinstance(reply, _WITH_METADATA):
-        return _attributes_covered(coverage, reply.metadata)
+        return coverage.holds(reply.metadata) and (not _has_several_names(reply.metadata) or _is_a_change(request))
     if isinstance(reply, replies.DirectoryPage):
         return coverage.listing
     if isinstance(reply, Failure):
@@ -286,5 +290,5 @@ def _covered(coverage: Coverage, reply: AnyReply) -> bool:
     return coverage.name and isinstance(reply, (*_OF_THE_FILE, Done))
 
 
-def _attributes_covered(coverage: Coverage, metadata: FileMetadata) -> bool:
-    return coverage.holds(metadata) and (stat.S_ISDIR(metadata.mode) or metadata.links == 1)
+def _has_several_names(metadata: FileMetadata) -> bool:
+    return metadata.links > 1 and not stat.S_ISDIR(metadata.mode)

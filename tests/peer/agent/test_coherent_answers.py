@@ -14,6 +14,7 @@ from schema.requests import (
     CloseFile,
     CreateDir,
     CreateFile,
+    CreateLink,
     DeleteFile,
     GetXattr,
     ListDir,
@@ -94,6 +95,13 @@ def test_what_is_not_under_watch_has_no_moment(world, reader):
     assert world.watcher.coverage(world.path("d", "f")) == NOT_COVERED
     world.settle(reader)
     until("the doubt is settled", lambda: world.watcher.coverage(world.path("d", "f")).name)
+
+
+def test_what_changes_a_file_with_several_names_has_a_moment(world, reader):
+    path, other = world.path("d", "f"), world.path("d", "other")
+    answers = [world.ask(CreateLink(path, other)), world.ask(SetMetadata(other, mode=0o600))]
+    assert all(answer.as_of is not None and answer.as_of.epoch == reader.moment.epoch for answer in answers)
+    assert world.stat("d", "other").as_of is None
 
 
 def test_nothing_is_covered_before_the_watches_are_in_place(world):

@@ -23,7 +23,7 @@ from peer.errors import OperationFailed
 from peer.filesystem import perform
 from schema.attributes import FileMetadata, FileVersion
 from schema.changes import Change, ChangeBatch, Changed, Moment, Renamed, Swept
-from schema.replies import AnyReply, Changes, Following, Metadata, OpenedFile, VerifiedMetadata, Written
+from schema.replies import AnyReply, Changes, Following, OpenedFile, VerifiedMetadata, Written
 from schema.requests import (
     AnyRequest,
     Caller,
@@ -121,7 +121,7 @@ class Remote:
                 msgspec.structs.replace(each, covered=each.found and not self.scanning) for each in reply.directories
             )
             reply = msgspec.structs.replace(reply, directories=directories)
-        covered = not isinstance(reply, Metadata | OpenedFile | Written) or not is_linked(reply.metadata)
+        covered = not isinstance(request, GetMetadata | OpenFile) or not is_linked(reply.metadata)
         return msgspec.structs.replace(reply, as_of=as_of if covered else None), self.now, changed
 
     def write(self, request: AnyRequest) -> None:

@@ -25,6 +25,8 @@ from schema.requests import CreateDir, SetMetadata
 from tests.simulation.coherence.client import GRACE
 from tests.simulation.coherence.world import World
 
+pytestmark = pytest.mark.timeout(300)  # hundreds of worlds, on a machine that has other things to do
+
 WORLDS = 400
 ENOUGH = 2000
 """Worlds within which a broken part must show."""

@@ -18,6 +18,8 @@ from peer.mount.metadata_tree import Path
 from tests.simulation.coherence.client import Client
 from tests.simulation.coherence.restarts import RestartingWorld
 
+pytestmark = pytest.mark.timeout(300)  # hundreds of worlds, on a machine that has other things to do
+
 WORLDS = 100
 ENOUGH = 300
 """Worlds within which a broken part must show."""
