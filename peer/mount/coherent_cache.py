@@ -25,8 +25,11 @@ from peer.mount.metadata_tree import directories
 from peer.mount.recent_changes import Path, RecentChanges
 from peer.mount.withdrawals import UNSURE, Withdraw, Withdrawal
 from schema.attributes import FileMetadata
-from schema.changes import ChangeBatch, Moment, Renamed
+from schema.changes import ChangeBatch, Changed, Moment, Renamed
 from schema.replies import Following
+
+_MOST_BELOW: Final = 1024
+"""Names below a directory that is gone which are told of with it."""
 
 
 class CoherentCache:
@@ -97,8 +100,10 @@ class CoherentCache:
         now = self._clock()
         paths = (change.source, change.destination) if isinstance(change, Renamed) else (change.path,)
         before = tuple(self._cache.metadata(path, now, trusted=True) for path in paths)
+        gone = isinstance(change, Changed) and change.metadata is None
+        below = self._cache.below(paths[0], _MOST_BELOW) if gone else ()
         self._cache.apply(number, change, now)
-        return Applied(change, before)
+        return Applied(change, before, below)
 
     def missing(self) -> Missing | None:
         """What to ask the agent for."""

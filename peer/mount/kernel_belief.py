@@ -104,7 +104,7 @@ class KernelBelief:
         self._brief_until = 0.0
         self._lending = False
         self._long = False
-        self._unkept = 0
+        self._suspended = False
         self._expiry: Iterator[bool] | None = None
         self._expiries: list[float] = []
         self._doubtful_since: float | None = None
@@ -128,23 +128,6 @@ class KernelBelief:
 
     # --- what the kernel hears and does
 
-    @contextlib.contextmanager
-    def unkept(self) -> Iterator[None]:
-        """Meanwhile the kernel keeps nothing of what anybody is answered: not all of it is what is so."""
-        kernel = self._kernel
-        if kernel is None:
-            yield
-            return
-        with self._lock:
-            self._unkept += 1
-            self._say_timeouts(kernel)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._unkept -= 1
-                self._say_timeouts(kernel)
-
     def given(self, path: Path, metadata: FileMetadata | None) -> None:
         """The kernel is about to be told that `path` has `metadata`, or None: that it is absent."""
         if not self._lending:
@@ -162,6 +145,19 @@ class KernelBelief:
                 self._brief_until = self._clock() + _BRIEF
                 self._set_timeouts(long=False)
 
+    @contextlib.contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Meanwhile the kernel believes nothing that it is answered: some of it is no longer so."""
+        with self._lock:
+            self._suspended = True
+            self._apply_timeouts()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._suspended = False
+                self._apply_timeouts()
+
     def own(self, path: Path) -> None:
         """Something is done to `path` through this mount, or was just now."""
         with self._lock:
@@ -170,15 +166,8 @@ class KernelBelief:
     def left(self, path: Path, metadata: FileMetadata) -> None:
         """A change through this mount left `path` with `metadata`."""
         with self._lock:
-            if not self._unkept:  # when it may be none of ours
+            if not self._suspended:  # when it may be none of ours
                 self._note_own(path, metadata.version)
-
-    def is_foreign(self, path: Path) -> bool:
-        """Whether somebody changed `path` after we did, as far as it is known how we left it."""
-        with self._lock:
-            version = self._own.get(path, (0.0, None))[1]
-        known = self._known.metadata(path) if version is not None else None
-        return known is not None and known.metadata is not None and known.metadata.version != version
 
     def _note_own(self, path: Path, version: FileVersion | None) -> None:
         self._own.pop(path, None)
@@ -190,9 +179,6 @@ class KernelBelief:
         """`source` was renamed to `destination` by this mount: the kernel took along what it holds of it."""
         with self._lock:
             now = self._clock()
-            self._own.pop(source, None)
-            if self._own.pop(destination, None) is not None:
-                self._note_own(destination, None)
             self._loans.put(destination, UNSURE, now)
             if source in self._homes:
                 for home in list(self._homes):
@@ -280,18 +266,19 @@ class KernelBelief:
             )
 
     def _set_timeouts(self, *, long: bool) -> None:
-        if self._kernel is None or long == self._long:
-            return
-        self._long = long
-        self._say_timeouts(self._kernel)
+        if long != self._long:
+            self._long = long
+            self._apply_timeouts()
 
-    def _say_timeouts(self, kernel: Kernel) -> None:
-        if self._unkept:
-            kernel.believe(0.0, 0.0, 0.0)
-        elif self._long and kernel.expires_names:
-            kernel.believe(self._longest, self._longest, self._longest)
+    def _apply_timeouts(self) -> None:
+        if self._kernel is None:
+            return
+        if self._suspended:
+            self._kernel.believe(0.0, 0.0, 0.0)
+        elif self._long and self._kernel.expires_names:
+            self._kernel.believe(self._longest, self._longest, self._longest)
         else:
-            kernel.believe(self._longest if self._long else self._short, self._short, 0.0)
+            self._kernel.believe(self._longest if self._long else self._short, self._short, 0.0)
 
     def _tell_news(self, kernel: Kernel, now: float) -> int:
         with self._lock:

@@ -25,10 +25,14 @@ class Asked(NamedTuple):
 
 
 class Applied(NamedTuple):
-    """A change of the feed that is in the cache now, and what was known before of each of its `paths`."""
+    """A change of the feed that is in the cache now, and what was known before of each of its `paths`.
+
+    `below` is what was known to be in a directory that is gone, or some of it, each before what it was in.
+    """
 
     change: Change
     before: tuple[Known | None, ...]
+    below: tuple[tuple[RelativePath, FileMetadata], ...] = ()
 
     @property
     def paths(self) -> tuple[RelativePath, ...]:

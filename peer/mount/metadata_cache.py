@@ -21,7 +21,7 @@ from peer.mount.metadata_node import (
     unpack,
     verifiable,
 )
-from peer.mount.metadata_tree import Path, subtree
+from peer.mount.metadata_tree import Path, path_of, subtree
 from peer.mount.withdrawals import EVERYTHING
 from schema.attributes import FileMetadata
 from schema.changes import Change, Changed, Renamed, Swept
@@ -87,6 +87,20 @@ class MetadataCache(Facts):
                 child.used = True
                 found.append((name, metadata))
         return found
+
+    def below(self, path: Path, limit: int) -> tuple[tuple[Path, FileMetadata], ...]:
+        """Up to `limit` files that were last seen below `path`, each before the directory that it is in."""
+        node = self.tree.find(path)
+        if node is None or not node.children:
+            return ()
+        found: list[tuple[Path, FileMetadata]] = []
+        for each in subtree(node):
+            metadata = unpack(each.packed) if each.packed and each is not node else None
+            if metadata is not None:
+                found.append((path_of(each), metadata))
+                if len(found) == limit:
+                    break
+        return tuple(reversed(found))
 
     def target(self, path: Path, now: float, *, trusted: bool) -> bytes | None:
         """The target of the symbolic link `path`, where it is sure."""

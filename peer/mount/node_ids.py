@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from peer.mount.openat2 import CACHED, openat2
 from schema.paths import RelativePath
 
 ROOT: Final = 1
@@ -21,8 +22,6 @@ ROOT: Final = 1
 
 _FILEID_INO64_GEN: Final = 0x81
 """linux/exportfs.h: node id (high, low) and generation, each 32 bits, as fuse_encode_fh writes them."""
-_SYS_OPENAT2: Final = 437
-_RESOLVE_CACHED: Final = 0x20
 _AT_EMPTY_PATH: Final = 0x1000
 _LONGEST: Final = 4000
 """Bytes of a path that one system call is given, under PATH_MAX."""
@@ -33,21 +32,12 @@ _REMEMBERED: Final = 65_536
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
-class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
-
-
 class _FileHandle(ctypes.Structure):
     _fields_ = (("handle_bytes", ctypes.c_uint), ("handle_type", ctypes.c_int), ("words", ctypes.c_uint32 * 32))
 
 
 def _open(directory: int, path: bytes, *, cached_only: bool) -> int:
-    how = _OpenHow(os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, 0, _RESOLVE_CACHED if cached_only else 0)
-    descriptor = int(_libc.syscall(_SYS_OPENAT2, directory, path, ctypes.byref(how), ctypes.sizeof(how)))
-    if descriptor < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), path)
-    return descriptor
+    return openat2(directory, path, os.O_PATH | os.O_NOFOLLOW, CACHED if cached_only else 0)
 
 
 def _pieces(path: RelativePath) -> list[bytes]:

@@ -21,6 +21,7 @@ from peer.mount.kept_pages import KeptPages
 from peer.mount.lock_translation import Locks
 from peer.mount.name_operations import NameOperations
 from peer.mount.replaced_files import Opening
+from peer.mount.watcher_echo.pretence import is_pretended
 from schema.paths import RelativePath
 from schema.replies import DirectoryPage, OpenedFile
 from schema.requests import (
@@ -102,11 +103,13 @@ class Operations(AttributeOperations, NameOperations):
 
     def _opened(self, opened: OpenedFile, path: RelativePath, flags: int) -> Opened:
         handle = opened.handle
+        self._locks.opened(handle, (opened.metadata.volume, opened.metadata.inode))
+        if is_pretended(handle):
+            return Opened(handle, direct_io=False, keep_pages=False)
         others = self._open_files.at(path)
         self._open_files.add(handle, path)
         if self._replaced is not None:
             self._replaced.opened(handle, opened.metadata)
-        self._locks.opened(handle, (opened.metadata.volume, opened.metadata.inode))
         writable = flags & os.O_ACCMODE != os.O_RDONLY
         if writable:
             self._writable.add(handle)

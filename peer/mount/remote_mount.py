@@ -38,7 +38,7 @@ from peer.mount.quiet_files import QuietFiles
 from peer.mount.reached import Reached
 from peer.mount.remote_filesystem import RemoteFileSystem
 from peer.mount.stored_contents import StoredContents, open_contents
-from peer.mount.watcher_echo.performer import WatcherEcho
+from peer.mount.watcher_echo.performer import WatcherEcho, stage_of
 from peer.mount.watcher_echo.pretence import Pretence
 from peer.pinned_peers import PinnedPeers
 from schema.paths import RelativePath, display
@@ -79,15 +79,7 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
         belief = KernelBelief(known, clock, short=settings.mount.attribute_seconds, long=ttl)
         # Who may see what an agent that preserves identities says of extended attributes, only it knows.
         shared = settings.mount.identity == "map"
-        local = local.absolute()
-        echo = WatcherEcho(
-            known,
-            remote.path,
-            os.fsencode(local),
-            clock=clock,
-            unkept=belief.unkept,
-            is_foreign=belief.is_foreign,
-        )
+        echo = WatcherEcho(known, belief, remote.path, clock)
         stack.callback(echo.stop)
 
         def changing(path: RelativePath) -> None:
@@ -135,7 +127,7 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
         def ready(kernel: KernelCache) -> None:
             belief.begin(kernel)
             if settings.mount.wake_watchers:
-                echo.begin(kernel, pretence)
+                echo.begin(stage_of(kernel, pretence, remote.path, clock))
             keeper.start()
             subscriber.start()
             follower.start()

@@ -1,30 +1,32 @@
 """Which system calls tell a local watcher what a change of the feed did. Pure.
 
-The one rule: an echo says what was so before and what is so now, and stands for one system call; whether that is still
-so is looked at when it is made.
+The one rule: an echo says what was so before and what is so now, and stands for one event of a directory; whether that
+is still so is looked at when it is made.
 """
 
 from __future__ import annotations
 
 import enum
 import stat
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from peer.mount.knowledge import Applied
 from schema.attributes import FileMetadata
 from schema.changes import Changed, Renamed
 from schema.paths import RelativePath
 
-_JUST_NOW_NS = 50_000_000
+PASSING: Final = b".remotefs-replacing-"
+"""How a name begins that a file had which is told of only by the name that it was moved to, replacing another."""
+_JUST_NOW_NS: Final = 50_000_000
 """A directory that changed no longer before a file did may have got the file then."""
 
 
 class Call(enum.Enum):
-    """What is done once more, and the event that comes of it."""
+    """What is done once more, and the events that come of it."""
 
-    MAKE = "IN_CREATE"
+    MAKE = "IN_CREATE, and of a file that has something in it IN_MODIFY and IN_CLOSE_WRITE"
     REMOVE = "IN_DELETE"
-    TRUNCATE = "IN_MODIFY"
+    WRITE = "IN_MODIFY and IN_CLOSE_WRITE"
     TOUCH = "IN_ATTRIB"
     RENAME = "IN_MOVED_FROM and IN_MOVED_TO"
 
@@ -50,7 +52,7 @@ def echoes_of(applied: Applied, directory: FileMetadata | None) -> list[Echo]:
     if isinstance(change, Renamed):
         _, replaced = applied.before
         before = replaced.metadata if replaced is not None else None
-        if before is not None and _is_same(before, change.metadata):
+        if before is not None and _same(before, change.metadata):
             return []  # it was there already: links of one file, or a rename of our own
         return [Echo(Call.RENAME, change.destination, before, change.metadata, change.source)]
     if not isinstance(change, Changed) or not change.path:
@@ -59,22 +61,33 @@ def echoes_of(applied: Applied, directory: FileMetadata | None) -> list[Echo]:
     before, now = known.metadata if known is not None else None, change.metadata
     if now is None:
         gone = known is None or before is not None
-        return [Echo(Call.REMOVE, change.path, before or _some_file(), None)] if gone else []
-    if before is not None and _is_same(before, now):
+        echoes = [Echo(Call.REMOVE, path, metadata, None) for path, metadata in applied.below]
+        return [*echoes, Echo(Call.REMOVE, change.path, before or _some_file(), None)] if gone else echoes
+    if before is not None and _same(before, now):
         return _changes(change.path, before, now)
     if known is None and not _new(now, directory):
-        return [Echo(Call.TRUNCATE, change.path, None, now)] if stat.S_ISREG(now.mode) else []
-    made = [Echo(Call.MAKE, change.path, None, now)]
-    if before is not None:
-        made.insert(0, Echo(Call.REMOVE, change.path, before, now))
-    if stat.S_ISREG(now.mode) and now.size:
-        made.append(Echo(Call.TRUNCATE, change.path, now, now))
-    return made
+        return [Echo(Call.WRITE, change.path, None, now)] if stat.S_ISREG(now.mode) else []
+    if before is None:
+        return [Echo(Call.MAKE, change.path, None, now)]
+    if stat.S_ISDIR(before.mode) or stat.S_ISDIR(now.mode):
+        return [Echo(Call.REMOVE, change.path, before, now), Echo(Call.MAKE, change.path, None, now)]
+    passing = (*change.path[:-1], PASSING + b"%x" % now.inode)
+    return [Echo(Call.RENAME, change.path, before, now, passing)]
+
+
+def is_passing(source: RelativePath) -> bool:
+    """Whether `source` is a name that we gave, not the remote machine."""
+    return source[-1].startswith(PASSING)
+
+
+def contents_of(directory: RelativePath, entries: list[tuple[bytes, FileMetadata]]) -> list[Echo]:
+    """The calls for all that is in a new `directory`, whose `entries` nobody was told of one by one."""
+    return [Echo(Call.MAKE, (*directory, name), None, metadata) for name, metadata in entries]
 
 
 def _changes(path: RelativePath, before: FileMetadata, now: FileMetadata) -> list[Echo]:
     if stat.S_ISREG(now.mode) and (before.size, before.mtime_ns) != (now.size, now.mtime_ns):
-        return [Echo(Call.TRUNCATE, path, before, now)]
+        return [Echo(Call.WRITE, path, before, now)]
     if stat.S_ISLNK(now.mode) or before.ctime_ns == now.ctime_ns:
         return []
     named = stat.S_ISDIR(now.mode) and before.mtime_ns != now.mtime_ns
@@ -83,8 +96,8 @@ def _changes(path: RelativePath, before: FileMetadata, now: FileMetadata) -> lis
     return [Echo(Call.TOUCH, path, before, now)]
 
 
-def _is_same(one: FileMetadata, other: FileMetadata) -> bool:
-    return (one.volume, one.inode) == (other.volume, other.inode)
+def _same(one: FileMetadata, other: FileMetadata) -> bool:
+    return (one.volume, one.inode) == (other.volume, other.inode) and stat.S_IFMT(one.mode) == stat.S_IFMT(other.mode)
 
 
 def _new(now: FileMetadata, directory: FileMetadata | None) -> bool:

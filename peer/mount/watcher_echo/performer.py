@@ -5,22 +5,28 @@ The one rule: the feed never waits for it. What it has no room for, and what nob
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import stat
 import threading
-import time
-from collections import OrderedDict, deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from peer.mount.coherent_cache import CoherentCache
+from peer.mount.kernel_belief import KernelBelief
 from peer.mount.kernel_cache import KernelCache
 from peer.mount.knowledge import Applied
-from peer.mount.watcher_echo.echoes import Call, Echo, echoes_of
+from peer.mount.mountpoint import FILESYSTEM_TYPE, mount_at
+from peer.mount.watcher_echo.audience import Audience
+from peer.mount.watcher_echo.calls import directory, perform
+from peer.mount.watcher_echo.echoes import Call, Echo, contents_of, echoes_of, is_passing
+from peer.mount.watcher_echo.own_changes import OwnChanges
 from peer.mount.watcher_echo.pretence import Pretence
-from peer.mount.watcher_echo.watched_inodes import watched_inodes
+from peer.mount.watcher_echo.told_names import ToldNames
+from schema.attributes import FileMetadata
+from schema.changes import Changed, Renamed, Swept
 from schema.pace import Pace
 from schema.paths import RelativePath
 
@@ -28,63 +34,66 @@ log = logging.getLogger(__name__)
 
 DELAY: Final = 0.02
 """Seconds for the answer to a change of our own, of which the feed may tell first, to be there."""
-OWN_SECONDS: Final = 0.5
-"""Seconds after a change through this mount in which news of its path are taken for its echo."""
-LOOK_EVERY: Final = 0.25
-"""Seconds between two looks at who watches, while there is something to tell, if they are cheap."""
-_LOOK_SHARE: Final = 50
-"""How much longer the time between two looks is than a look takes."""
 _WAITING: Final = 4096
-_OWN: Final = 8192
-_MADE: Final = 8192
+_MOST_NAMES: Final = 1024
+"""Names of a new directory that are told of."""
 _STOP_DEADLINE: Final = 2.0
 _COMPLAINTS_EVERY: Final = 60.0
 
 
 class _Told(NamedTuple):
     applied: Applied
-    due: float
+    at: float
+
+
+class Stage(NamedTuple):
+    """Where echoes are performed: the directory `mountpoint`, and what answers there. See `WatcherEcho.begin`."""
+
+    mountpoint: bytes
+    device: int
+    kernel: KernelCache
+    pretence: Pretence
+    audience: Audience
+
+
+def stage_of(kernel: KernelCache, pretence: Pretence, root: RelativePath, clock: Callable[[], float]) -> Stage | None:
+    """Where the agent's `root` is mounted just now; None when it is not any more."""
+    mountpoint = kernel.local(root)
+    entry = mount_at(os.fsdecode(mountpoint))
+    if entry is None or entry.kind != FILESYSTEM_TYPE:
+        return None
+    major, minor = entry.device.split(":")
+    device = os.makedev(int(major), int(minor))
+    return Stage(mountpoint, device, kernel, pretence, Audience(device, clock))
 
 
 class WatcherEcho:
     """The echo of one mount of the agent's directory `root`. `clock` gives monotonic seconds."""
 
     def __init__(
-        self,
-        known: CoherentCache,
-        root: RelativePath,
-        mountpoint: bytes,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        unkept: Callable[[], AbstractContextManager[None]] = nullcontext,
-        is_foreign: Callable[[RelativePath], bool] = lambda _: False,
-        watched: Callable[[int], frozenset[int]] = watched_inodes,
+        self, known: CoherentCache, belief: KernelBelief, root: RelativePath, clock: Callable[[], float]
     ) -> None:
         self._known: Final = known
+        self._belief: Final = belief
         self._root: Final = root
-        self._mountpoint: Final = mountpoint
         self._clock: Final = clock
-        self._unkept: Final = unkept
-        self._is_foreign: Final = is_foreign
-        self._watched_on: Final = watched
-        self._stage: tuple[KernelCache, Pretence] | None = None
-        self._device = 0
+        self._stage: Stage | None = None
         self._waiting: Final[deque[_Told]] = deque()
-        self._own: Final[OrderedDict[RelativePath, float]] = OrderedDict()
-        self._made: Final[OrderedDict[RelativePath, int]] = OrderedDict()
-        """Inode numbers of what was made, or told of, lately."""
+        self._standing: Final[dict[RelativePath, FileMetadata]] = {}
+        """Directories that are gone, of which watchers have not been told yet."""
+        self._own: Final = OwnChanges()
+        self._names: Final = ToldNames()
         self._lock: Final = threading.Lock()
         self._wake: Final = threading.Event()
         self._stopping: Final = threading.Event()
-        self._watched: frozenset[int] = frozenset()
-        self._next_look = float("-inf")
         self._complaints: Final = Pace(_COMPLAINTS_EVERY)
         self._thread: Final = threading.Thread(target=self._run, name="watcher-echo", daemon=True)
 
-    def begin(self, kernel: KernelCache, pretence: Pretence) -> None:
-        """The mount is up, and `pretence` is its file system: echo from now on."""
-        self._stage = kernel, pretence
-        self._thread.start()
+    def begin(self, stage: Stage | None) -> None:
+        """The mount is up: echo from now on; without a stage nothing."""
+        self._stage = stage
+        if stage is not None:
+            self._thread.start()
 
     def stop(self) -> None:
         """Echo nothing more; what is being done on the mount is waited for shortly."""
@@ -97,11 +106,9 @@ class WatcherEcho:
 
     def own(self, path: RelativePath) -> None:
         """Something is done to `path` through this mount, or was just now: the kernel tells watchers of it itself."""
-        with self._lock:
-            self._own.pop(path, None)
-            self._own[path] = self._clock()
-            if len(self._own) > _OWN:
-                self._own.popitem(last=False)
+        if self._stage is not None:
+            with self._lock:
+                self._own.add(path, self._clock())
 
     def told(self, applied: Applied) -> None:
         """A change is in our cache now."""
@@ -111,7 +118,8 @@ class WatcherEcho:
         with self._lock:
             room = len(self._waiting) < _WAITING
             if room:
-                self._waiting.append(_Told(applied, now + DELAY))
+                self._waiting.append(_Told(applied, now))
+                self._standing.update(_gone_directories(applied))
         if room:
             self._wake.set()
         elif self._complaints.allows("full", now):
@@ -122,13 +130,16 @@ class WatcherEcho:
     def _run(self) -> None:
         while not self._stopping.is_set():
             told = self._next()
-            if told is None:
+            if told is None or self._stage is None:
                 continue
             try:
-                if self._stage is not None and self._anybody_watches():
-                    self._echo(told.applied, *self._stage)
+                if self._stage.audience.present:
+                    self._echo(told, self._stage)
             except Exception:
                 log.exception("unexpected failure while waking watchers")
+            with self._lock:
+                for path, _ in _gone_directories(told.applied):
+                    self._standing.pop(path, None)
 
     def _next(self) -> _Told | None:
         with self._lock:
@@ -139,119 +150,141 @@ class WatcherEcho:
             if not self._stopping.is_set():  # which is said before the wake-up that was just cleared
                 self._wake.wait()
             return None
-        if self._stopping.wait(max(0.0, told.due - self._clock())):
+        if self._stopping.wait(max(0.0, told.at + DELAY - self._clock())):
             return None
         return told
 
-    def _echo(self, applied: Applied, kernel: KernelCache, pretence: Pretence) -> None:
-        parent = None
-        paths = applied.paths
-        if paths[0]:
-            known = self._known.metadata(paths[0][:-1])
-            parent = known.metadata if known is not None else None
-        for echo in echoes_of(applied, parent):
-            if self._stopping.is_set():
+    def _echo(self, told: _Told, stage: Stage) -> None:
+        applied = told.applied
+        if not all(self._is_below(path) for path in applied.paths):
+            return
+        with self._lock:
+            if self._own.explain(applied.paths, told.at, sure=_is_sure(applied)):
                 return
-            wanted = all(self._is_below(path) for path in echo.paths) and not self._is_own(echo)
-            if self._is_known(echo) or not wanted or not self._is_watched(echo):
-                continue
-            self._perform(_open_here(echo, kernel), kernel, pretence)
+        if isinstance(applied.change, Swept):
+            if stage.audience.is_new(applied.change.path):
+                self._tell_contents(applied.change.path, stage)
+            return
+        parent = self._known.metadata(applied.paths[0][:-1])
+        for echo in echoes_of(applied, parent.metadata if parent is not None else None):
+            self._try(echo, stage)
 
-    def _anybody_watches(self) -> bool:
-        now = self._clock()
-        if not self._device:
+    def _tell_contents(self, new: RelativePath, stage: Stage) -> None:
+        """Tell of all that is in the directory `new`, and below it, of which the feed does not tell one by one."""
+        waiting, left = deque([new]), _MOST_NAMES
+        while waiting and left > 0 and not self._stopping.is_set():
+            path = waiting.popleft()
             try:
-                self._device = os.stat(self._mountpoint).st_dev
-            except OSError:
-                return False
-        if now >= self._next_look:
-            self._watched = self._watched_on(self._device)
-            done = self._clock()
-            self._next_look = done + max(LOOK_EVERY, _LOOK_SHARE * (done - now))
-        return bool(self._watched)
+                with directory(stage.mountpoint, stage.device, self._local(path)) as opened:
+                    os.listdir(f"/proc/self/fd/{opened}")  # by which the names come to be known
+            except OSError as error:
+                log.debug("not told of what is in %r: %s", path, error)
+                continue
+            entries = (self._known.listing(path) or [])[:left]
+            left -= len(entries)
+            for echo in contents_of(path, entries):
+                self._try(echo, stage)
+                if echo.now is not None and stat.S_ISDIR(echo.now.mode):
+                    waiting.append(echo.path)
+
+    def _try(self, echo: Echo, stage: Stage) -> None:
+        news = self._names.news(echo)
+        if news is None or self._stopping.is_set():
+            return
+        for each in _open_here(news, stage.kernel):
+            try:
+                self._perform(each, stage)
+            except OSError as error:
+                # It is otherwise by now, or this user may not do it: nobody hears of it.
+                log.debug("not echoed: %s of %r: %s", each.call.name, each.path, error)
+                self._names.forget(each.path)
+                if each.source is not None and not is_passing(each.source):
+                    self._try(_left(each.source, each), stage)
+
+    def _perform(self, echo: Echo, stage: Stage) -> None:
+        with self._lock:
+            standing = dict(self._standing)
+        source = echo.path if echo.source is None else echo.source
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(stage.pretence.about(echo, standing))
+            if echo.call not in {Call.WRITE, Call.TOUCH}:
+                stack.enter_context(self._belief.suspended())
+            above = next((gone for gone in _above(echo.path) if gone in standing), None)
+            if above is not None:
+                stage.kernel.look_up_anew(above)  # somebody may have heard that it is gone
+            parents = [
+                stack.enter_context(directory(stage.mountpoint, stage.device, self._local(path[:-1])))
+                for path in (echo.path, source)
+            ]
+            if not self._is_watched(echo, parents, stage.audience):
+                return
+            if echo.call is Call.WRITE:
+                stage.kernel.revalidate(echo.path)  # who reads upon the event is to read what is there now
+            elif echo.call is not Call.TOUCH:
+                for path in echo.paths:
+                    stage.kernel.look_up_anew(path)  # or it would answer us by itself
+            try:
+                perform(echo, *parents, written=not stage.kernel.is_open(echo.path))
+            finally:
+                if not stage.pretence.done:
+                    for path in echo.paths:
+                        stage.kernel.look_up_anew(path)  # what we were answered is not so
+        if echo.call in {Call.MAKE, Call.RENAME} and echo.now is not None and stat.S_ISDIR(echo.now.mode):
+            stage.audience.appeared(echo.path)
+
+    def _is_watched(self, echo: Echo, parents: list[int], audience: Audience) -> bool:
+        """Whether somebody watches the file itself, or a directory that it is in."""
+        if any(each is not None and audience.watches(each.inode) for each in (echo.before, echo.now)):
+            return True
+        return any(audience.is_new(path[:-1]) for path in echo.paths) or any(
+            audience.watches(os.fstat(parent).st_ino) for parent in parents
+        )
 
     def _is_below(self, path: RelativePath) -> bool:
         return len(path) > len(self._root) and path[: len(self._root)] == self._root
 
-    def _is_own(self, echo: Echo) -> bool:
-        since = self._clock() - OWN_SECONDS
-        with self._lock:
-            own = [path for path in echo.paths if self._own.get(path, float("-inf")) >= since]
-        return any(not self._is_foreign(path) for path in own)
+    def _local(self, path: RelativePath) -> RelativePath:
+        return path[len(self._root) :]
 
-    def _is_known(self, echo: Echo) -> bool:
-        """Whether watchers know already that it is there: the cache does not remember what nobody has looked at."""
-        if echo.source is not None:
-            self._made.pop(echo.source, None)
-        known = self._made.pop(echo.path, None)
-        if echo.now is None or echo.call is Call.REMOVE:
-            return False
-        self._made[echo.path] = echo.now.inode
-        if len(self._made) > _MADE:
-            self._made.popitem(last=False)
-        return echo.call is Call.MAKE and known == echo.now.inode
 
-    def _is_watched(self, echo: Echo) -> bool:
-        """Whether somebody watches the file itself, or a directory that it is in."""
-        if any(each is not None and each.inode in self._watched for each in (echo.before, echo.now)):
-            return True
-        for directory in dict.fromkeys(path[:-1] for path in echo.paths):
-            try:
-                if os.lstat(self._local(directory)).st_ino in self._watched:
-                    return True
-            except OSError:
-                continue
+def _above(path: RelativePath) -> Iterator[RelativePath]:
+    """The directories that `path` is in, from the top."""
+    return (path[:depth] for depth in range(1, len(path)))
+
+
+def _is_sure(applied: Applied) -> bool:
+    """Whether it was known for sure what there was before, and what is there now came later."""
+    change, known = applied.change, applied.before[0]
+    if isinstance(change, Swept) or known is None or known.suspect:
         return False
-
-    def _perform(self, echoes: list[Echo], kernel: KernelCache, pretence: Pretence) -> None:
-        for echo in echoes:
-            if echo.call is Call.TRUNCATE:
-                kernel.revalidate(echo.path)  # who reads upon the event is to read what is there now
-            elif echo.call is not Call.TOUCH:
-                for path in echo.paths:
-                    kernel.look_up_anew(path)  # or it would answer us by itself
-            try:
-                with self._unkept(), pretence.about(echo):
-                    self._call(echo)
-                log.debug("echoed: %s of %r", echo.call.name, echo.path)
-            except OSError as error:
-                # It is otherwise by now, or this user may not do it: nobody hears of it.
-                log.debug("not echoed: %s of %r: %s", echo.call.name, echo.path, error)
-
-    def _call(self, echo: Echo) -> None:
-        local, now = self._local(echo.path), echo.now
-        match echo.call:
-            case Call.RENAME if echo.source is not None:
-                os.rename(self._local(echo.source), local)
-            case Call.REMOVE if echo.before is not None:
-                (os.rmdir if stat.S_ISDIR(echo.before.mode) else os.unlink)(local)
-            case Call.TRUNCATE if now is not None:
-                os.truncate(local, now.size)
-            case Call.TOUCH if now is not None:
-                os.utime(local, ns=(now.atime_ns, now.mtime_ns), follow_symlinks=False)
-            case Call.MAKE if now is not None:
-                _make(local, now.mode, now.device)
-
-    def _local(self, path: RelativePath) -> bytes:
-        return b"/".join((self._mountpoint, *path[len(self._root) :]))
+    before, now = known.metadata, change.metadata
+    if isinstance(change, Renamed):  # after one of our own the source would not be known to be there
+        return before is not None and before.inode == change.metadata.inode
+    return before is None or now is None or now.ctime_ns >= before.ctime_ns
 
 
-def _make(local: bytes, mode: int, device: int) -> None:
-    if stat.S_ISDIR(mode):
-        os.mkdir(local, stat.S_IMODE(mode))
-    elif stat.S_ISLNK(mode):
-        os.symlink(b".", local)
-    else:
-        os.mknod(local, mode, device)
+def _gone_directories(applied: Applied) -> Iterator[tuple[RelativePath, FileMetadata]]:
+    if not isinstance(applied.change, Changed) or applied.change.metadata is not None:
+        return
+    (known,) = applied.before
+    here = () if known is None or known.metadata is None else ((applied.change.path, known.metadata),)
+    for path, metadata in (*applied.below, *here):
+        if stat.S_ISDIR(metadata.mode):
+            yield path, metadata
 
 
 def _open_here(echo: Echo, kernel: KernelCache) -> list[Echo]:
     """What is echoed of `echo`: libfuse takes a name that is open here away in a way of its own, so we do not."""
-    if echo.call in {Call.TRUNCATE, Call.TOUCH, Call.MAKE}:
+    if echo.call in {Call.WRITE, Call.TOUCH, Call.MAKE}:
         return [echo]
     if not any(kernel.is_open(path) for path in echo.paths):
         return [echo]
-    if echo.source is not None and not kernel.is_open(echo.source):
-        written = Echo(Call.TRUNCATE, echo.path, echo.before, echo.now)
-        return [Echo(Call.REMOVE, echo.source, echo.now, None), written]
-    return []
+    if echo.source is None or kernel.is_open(echo.source):
+        return []
+    written = Echo(Call.WRITE, echo.path, echo.before, echo.now)
+    return [written] if is_passing(echo.source) else [_left(echo.source, echo), written]
+
+
+def _left(source: RelativePath, echo: Echo) -> Echo:
+    """That `source`, which a rename started from, is gone."""
+    return Echo(Call.REMOVE, source, echo.now, None)

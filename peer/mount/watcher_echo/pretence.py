@@ -1,7 +1,7 @@
 """The answers that the echo's own thread gets on the mount: as if it had done what the remote machine has done.
 
-The one rule: of the thread that performs an echo, the one call that was planned is answered, once, and only while what
-is known says that it is so; what asks is let through, and what would change anything is refused.
+The one rule: of the thread that performs an echo, the one call that was planned is answered, and only while what is
+known says that it is so; what asks is let through, and what would change anything is refused.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import itertools
 import logging
 import stat
 import threading
-from collections.abc import Callable, Iterator
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple, TypeVar
 
 from peer.errors import OperationFailed
 from peer.filesystem import Decorator, FileSystem, expect
@@ -36,6 +36,7 @@ _ASKING: Final = (
     requests.ReadSymlink,
     requests.GetXattr,
     requests.ListXattrs,
+    requests.ListDir,
     requests.StatVolume,
 )
 _MAKING: Final = {
@@ -45,57 +46,79 @@ _MAKING: Final = {
 }
 
 
+def is_pretended(handle: int) -> bool:
+    """Whether a handle stands for a file that the echo has open: nobody else uses it, and it is open at no agent."""
+    return handle >= _FIRST_HANDLE
+
+
+class _Performance(NamedTuple):
+    """What thread `performer` (gettid(2)) does, while the directories `standing` look as they did before."""
+
+    performer: int
+    echo: Echo
+    standing: Mapping[RelativePath, FileMetadata]
+
+
 class Pretence(Decorator):
     """The `FileSystem` of a mount. `thread()` is who makes the call that is answered now, as gettid(2) numbers it."""
 
     def __init__(self, inner: FileSystem, thread: Callable[[], int]) -> None:
         super().__init__(inner)
         self._thread: Final = thread
-        self._performer = 0
-        self._echo: Echo | None = None
+        self._performance: _Performance | None = None
         self._handles: Final = itertools.count(_FIRST_HANDLE)
-        self._made: FileMetadata | None = None
         self._done = False
 
     @contextlib.contextmanager
-    def about(self, echo: Echo) -> Iterator[None]:
-        """While the calling thread performs `echo`; one at a time."""
-        self._performer, self._echo, self._done = threading.get_native_id(), echo, False
+    def about(self, echo: Echo, standing: Mapping[RelativePath, FileMetadata]) -> Iterator[None]:
+        """While the calling thread performs `echo`; one at a time.
+
+        To it the directories `standing`, which are to go after what is in them, look as they did before.
+        """
+        self._performance, self._done = _Performance(threading.get_native_id(), echo, standing), False
         try:
             yield
         finally:
-            self._echo = None
+            self._performance = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the call that was planned last came, and was answered."""
+        return self._done
 
     def _perform(self, request: AnyRequest, caller: Caller, reply: type[R]) -> R:
-        if getattr(request, "handle", 0) >= _FIRST_HANDLE:
-            return expect(self._of_handle(request), reply)
-        echo = self._echo
-        if echo is None or self._thread() != self._performer:
+        performance = self._performance
+        if is_pretended(getattr(request, "handle", 0)):
+            return expect(self._of_handle(performance, request, caller), reply)
+        if performance is None or self._thread() != performance.performer:
             return super()._perform(request, caller, reply)
-        answer = self._pretended(echo, request, caller)
+        answer = self._pretended(performance, request, caller)
         if answer is not None:
             return expect(answer, reply)
         if isinstance(request, _ASKING):
             return super()._perform(request, caller, reply)
-        log.debug("refused to the echo %s: %r", echo, request)
+        log.debug("refused to the echo %s: %r", performance.echo, request)
         raise OperationFailed("EIO", f"{type(request).__name__} was not planned")
 
-    def _of_handle(self, request: AnyRequest) -> AnyReply:
-        """A file that the echo made is only asked for its attributes, and closed."""
+    def _of_handle(self, performance: _Performance | None, request: AnyRequest, caller: Caller) -> AnyReply:
+        """A file that the echo has open is asked for its attributes, set to the size that it has, and closed."""
         if isinstance(request, (requests.CloseFile, requests.FlushFile)):
             return Done()
-        made = self._made
-        if isinstance(request, requests.GetMetadata) and made is not None:
-            return Metadata(made)
+        asked = isinstance(request, requests.GetMetadata) or (
+            isinstance(request, requests.SetMetadata) and request.size is not None
+        )
+        if performance is not None and asked:
+            there = self._there(performance.echo.path, caller)
+            if there is not None:
+                return Metadata(there)
         raise OperationFailed("EIO", f"{type(request).__name__} of a file that is not open")
 
-    def _pretended(self, echo: Echo, request: AnyRequest, caller: Caller) -> AnyReply | None:
+    def _pretended(self, performance: _Performance, request: AnyRequest, caller: Caller) -> AnyReply | None:
         """The answer to what is part of the echo; None for what is not. Raises `OperationFailed` (ENOENT, EIO)."""
-        if self._done:
-            return None
+        echo = performance.echo
         if isinstance(request, requests.GetMetadata):
-            return self._before(echo, request)
-        if not _is_planned(echo, request):
+            return None if self._done else self._before(performance, request)
+        if self._done or not _is_planned(echo, request):
             return None
         answer = self._after(echo, request, caller)
         if answer is None:
@@ -105,11 +128,15 @@ class Pretence(Decorator):
         return answer
 
     @staticmethod
-    def _before(echo: Echo, request: requests.GetMetadata) -> Metadata | None:
+    def _before(performance: _Performance, request: requests.GetMetadata) -> Metadata | None:
         """The kernel looks a name up before it does anything to it: it was as it was before."""
+        echo = performance.echo
         if request.path == echo.source and echo.now is not None:
             return Metadata(echo.now)
-        if request.path != echo.path or echo.call in {Call.TRUNCATE, Call.TOUCH}:
+        if request.path != echo.path:
+            standing = performance.standing.get(request.path)
+            return None if standing is None else Metadata(standing)
+        if echo.call in {Call.WRITE, Call.TOUCH}:
             return None
         if echo.before is None:
             raise OperationFailed("ENOENT", "it was not there before")
@@ -124,10 +151,11 @@ class Pretence(Decorator):
         if there is None:
             return None
         if echo.call is Call.RENAME:
-            left = echo.source is None or self._there(echo.source, caller) is None
+            left = echo.source is None or not _same(echo.now, self._there(echo.source, caller))
             return Done() if left and _same(echo.now, there) else None
-        if isinstance(request, requests.CreateFile):
-            self._made = there
+        if echo.now is None or stat.S_IFMT(echo.now.mode) != stat.S_IFMT(there.mode):
+            return None
+        if isinstance(request, (requests.CreateFile, requests.OpenFile)):
             return OpenedFile(next(self._handles), there)
         return Metadata(there)
 
@@ -136,7 +164,7 @@ class Pretence(Decorator):
         try:
             return self.inner.get_metadata(requests.GetMetadata(path), caller).metadata
         except OperationFailed as failure:
-            if failure.code != "ENOENT":
+            if failure.code not in {"ENOENT", "ENOTDIR"}:
                 raise
             return None
 
@@ -153,12 +181,14 @@ def _is_planned(echo: Echo, request: AnyRequest) -> bool:
             return isinstance(request, _MAKING.get(kind, requests.CreateNode))
         case Call.REMOVE:
             return isinstance(request, (requests.DeleteFile, requests.RemoveDir))
-        case Call.TRUNCATE:
-            return isinstance(request, requests.SetMetadata) and request.size is not None
+        case Call.WRITE:
+            return isinstance(request, requests.OpenFile) or (
+                isinstance(request, requests.SetMetadata) and request.size is not None
+            )
         case Call.TOUCH:
             return isinstance(request, requests.SetMetadata) and request.mtime_ns is not None
     return False
 
 
-def _same(one: FileMetadata | None, other: FileMetadata) -> bool:
-    return one is not None and (one.volume, one.inode) == (other.volume, other.inode)
+def _same(one: FileMetadata | None, other: FileMetadata | None) -> bool:
+    return one is not None and other is not None and (one.volume, one.inode) == (other.volume, other.inode)

@@ -253,7 +253,7 @@ def test_what_was_lent_is_owed_under_its_new_name(room):
 
 
 def test_while_not_all_answers_are_true_none_is_kept_and_none_tells_what_we_wrote(room):
-    with room.belief.unkept():
+    with room.belief.suspended():
         assert room.kernel.seconds == (0.0, 0.0, 0.0)
         room.belief.left(A, FILE)
         room.known.trust = 0
@@ -265,13 +265,3 @@ def test_while_not_all_answers_are_true_none_is_kept_and_none_tells_what_we_wrot
     room.belief.withdraw(A, PAGES)
     room.step()
     assert room.took()[-1] == (A, PAGES)
-
-
-def test_a_file_is_foreign_once_it_is_otherwise_than_we_left_it(room):
-    assert not room.belief.is_foreign(A)
-    room.belief.left(A, FILE)
-    assert not room.belief.is_foreign(A)
-    room.known.version = metadata(size=9)
-    assert room.belief.is_foreign(A)
-    room.belief.moved(B, A)
-    assert not room.belief.is_foreign(A), "a rename changes the version of what it moves"
