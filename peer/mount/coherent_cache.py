@@ -233,6 +233,8 @@ class CoherentCache:
             if number is None or (metadata is None and number == UNKNOWN):
                 # Newer than what is known or older, nobody can say; but what was seen may not seem to go back.
                 self._cache.doubt(path, self._number_before(as_of))
+                if number is None:
+                    self._withdraw(path, UNSURE)  # the kernel is about to hear of it all the same
             else:
                 self._cache.keep(path, metadata, number, asked.at)
 

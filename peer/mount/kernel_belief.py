@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 0.05
 """Seconds between two looks at whether the feed is trusted."""
-SOON: Final = 0.02
+SOON: Final = (0.02, 0.2)
 LATE: Final = 2.0
-"""Seconds after which news are told again, and once more."""
+"""Seconds after which news are told again, and for the last time: so long an answer may be on its way."""
 SETTLED: Final = 1.0
 """Seconds of trust after which timeouts are long: whoever saw them short before has answered by then."""
 PATIENCE: Final = 0.5
@@ -94,7 +94,7 @@ class KernelBelief:
         self._lock: Final = threading.Lock()
         self._pending: dict[Path, Withdrawal] = {}
         self._loans: Final = Agenda(max(short, _LEAST), postponed=False)
-        self._soon: Final = Agenda(SOON, postponed=True)
+        self._soon: Final = [Agenda(delay, postponed=True) for delay in SOON]
         self._late: Final = Agenda(LATE, postponed=True)
         self._homes: dict[Path, None] = {}
         """Directories of which the kernel was told something since everything expired last."""
@@ -136,6 +136,9 @@ class KernelBelief:
         if not self._known.vouches(path, metadata):
             with self._lock:
                 self._loans.put(path, UNSURE, self._clock())
+            known = self._known.metadata(path)
+            if known is not None and not known.suspect and known.metadata != metadata:
+                self.withdraw(path, UNSURE)  # an answer that was overtaken on its way
 
     def given_by_handle(self, path: Path | None, metadata: FileMetadata) -> None:
         """The same of an open file, whose name may be `path`."""
@@ -223,7 +226,7 @@ class KernelBelief:
         self._look_at_trust(now)
         done = self._tell_news(kernel, now)
         with self._lock:
-            repeated = self._soon.take_due(now, _AT_ONCE)
+            repeated = [each for agenda in self._soon for each in agenda.take_due(now, _AT_ONCE)]
             late = self._late.take_due(now, _AT_ONCE)
             lent = self._loans.take_due(now, _AT_ONCE)
         for path, what in (*repeated, *lent):
@@ -287,7 +290,8 @@ class KernelBelief:
             own = {path for path, _ in news if self._own.get(path, (0.0, None))[0] > now}
             for path, what in news:
                 again = what if kernel.expires_names else what & ~NAMES
-                self._soon.put(path, again & ~Withdrawal.PAGES, now)
+                for agenda in self._soon:
+                    agenda.put(path, again & ~Withdrawal.PAGES, now)
                 self._late.put(path, again if path in own else again & ~Withdrawal.PAGES, now)
         for path, what in news:
             self._say(kernel, path, what & ~self._spared(kernel) if path in own else what, now)
