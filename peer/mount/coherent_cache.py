@@ -224,7 +224,8 @@ class CoherentCache:
     def asking(self, path: Path | None = None) -> Asked:
         """To be taken before a question is asked, and given back with what is learnt from its answer."""
         with self._lock:
-            return Asked(self._done, self._clock(), None if path is None else self._cache.change_time(path))
+            change_time = None if path is None else self._cache.change_time(path)
+            return Asked(self._done, self._clock(), self._coherence.moment, change_time)
 
     def learn(self, path: Path, metadata: FileMetadata | None, as_of: Moment | None, asked: Asked) -> None:
         """Attributes of `path`, or that there is no such file: this only where the feed covers it."""
@@ -346,9 +347,11 @@ class CoherentCache:
         overtaken = self._own.touched_within if listing else self._own.touched
         if overtaken(path, asked.changes):
             return None
-        if as_of is None:
-            return UNKNOWN
         allowed = self._coherence.may_keep_listing if listing else self._coherence.may_keep
+        if as_of is None:
+            # It was looked up after what had been told by then; whether before what was told since, nobody can say.
+            same_numbers = self._number_before(asked.heard) != UNKNOWN
+            return None if same_numbers and not allowed(path, asked.heard) else UNKNOWN
         return as_of.number if allowed(path, as_of) else None
 
     def _settled(self, path: Path, number: int, asked: Asked) -> bool:

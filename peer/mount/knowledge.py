@@ -14,13 +14,14 @@ from schema.paths import RelativePath
 
 
 class Asked(NamedTuple):
-    """When a question was asked: after how many of our own changes were done, at what time; and the file's change time.
+    """When a question was asked: after how many of our own changes, at what time, and after what the feed had told.
 
-    This only if it is known; the other is by the monotonic clock, in seconds.
+    Also the file's change time, if it was known. The time is by the monotonic clock, in seconds.
     """
 
     changes: int
     at: float
+    heard: Moment
     change_time: bytes | None = None
 
 

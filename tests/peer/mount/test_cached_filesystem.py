@@ -7,7 +7,7 @@ import os
 import pytest
 
 from peer.errors import OperationFailed
-from schema.requests import GetMetadata, ListDir, LockMode, ReadFile, SetXattr
+from schema.requests import CreateFile, GetMetadata, ListDir, LockMode, ReadFile, SetMetadata, SetXattr
 from tests.conformance.driver import Files, refused
 from tests.peer.mount.laptop import Laptop
 from tests.simulation.coherence.remote import NOBODY
@@ -101,6 +101,19 @@ def test_an_answer_that_is_late_hides_no_change_of_ours_by_another_name_of_the_f
     laptop.now += 1.0
     laptop.known.learn((b"b",), before, laptop.known.moment, asked)
     assert laptop.known.metadata((b"b",)).suspect
+
+
+@pytest.mark.parametrize("news", [False, True])
+def test_an_answer_without_a_moment_is_not_kept_if_news_came_meanwhile(laptop, news):
+    path = (b"a",)
+    laptop.remote.write(CreateFile(path, os.O_RDWR, 0o600))
+    laptop.hear()
+    asked, before = laptop.known.asking(), laptop.agent.get_metadata(GetMetadata(path), NOBODY).metadata
+    if news:
+        laptop.remote.write(SetMetadata(path, mode=0o644))
+        laptop.hear()
+    laptop.known.learn(path, before, None, asked)
+    assert (laptop.known.metadata(path) is None) == news
 
 
 def test_a_change_that_failed_leaves_nothing_believed(laptop):
