@@ -24,15 +24,16 @@ LONG = {"metadata": 3600.0, "data": 3600.0}
 @pytest.mark.parametrize("frozen", ["agent", "broker"])
 def test_without_an_answer_every_call_fails_in_time_and_later_all_is_well(stack, frozen):
     stack.write_client(LAPTOP, timeouts=SHORT, attribute_seconds=0.0)
+    (stack.export / "far").mkdir()
+    (stack.export / "far" / "off").touch()
     stack.start()
     mounted = stack.mount()
-    (mounted.path / "dir").mkdir()
     with (mounted.path / "file").open("w+b", buffering=0) as file:
         file.write(b"content")
         program = getattr(stack, frozen)
         calls = [
-            lambda: os.stat(mounted.path / "file"),
-            lambda: os.listdir(mounted.path / "dir"),
+            lambda: os.stat(mounted.path / "far" / "off"),
+            lambda: os.listdir(mounted.path / "far"),
             lambda: os.open(mounted.path / "new", os.O_CREAT),
             lambda: os.pwrite(file.fileno(), b"X", 100),
             lambda: os.fsync(file.fileno()),
@@ -61,6 +62,8 @@ def answers(path):
 def test_who_waits_for_a_dead_agent_can_be_killed(stack):
     stack.write_client(LAPTOP, timeouts=LONG, attribute_seconds=0.0)
     (stack.export / "file").write_text("text")
+    (stack.export / "far").mkdir()
+    (stack.export / "far" / "off").touch()
     stack.start()
     mounted = stack.mount()
     file = mounted.path / "file"
@@ -69,7 +72,9 @@ def test_who_waits_for_a_dead_agent_can_be_killed(stack):
     waiting = [Hands() for _ in range(3)]
     try:
         for hands, call in zip(
-            waiting, ((os.stat, file), (os.open, file, os.O_RDWR), (os.listdir, mounted.path)), strict=True
+            waiting,
+            ((os.stat, mounted.path / "far" / "off"), (os.open, file, os.O_RDWR), (os.listdir, mounted.path)),
+            strict=True,
         ):
             hands.ask(*call)
             until("it waits", lambda hands=hands: waits_for_fuse(hands.process.pid))
