@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -40,6 +41,7 @@ _LOCK_DEADLINE: Final = 1.0
 """Seconds that taking a lock waits for the file's pages to be dropped."""
 _NAME_LANES: Final = 4
 _STOP_DEADLINE: Final = 2.0
+"""Seconds that the end of the mount waits for all threads of this room together."""
 
 
 class Notifier(Protocol):
@@ -95,8 +97,12 @@ class KernelCache:
         """Stop the threads; the mount is going down."""
         if self._answers is not None:
             self._answers.end()
-        for lane in (self._attributes, self._pages, *self._names):
-            lane.stop(_STOP_DEADLINE)
+        lanes = (self._attributes, self._pages, *self._names)
+        for lane in lanes:
+            lane.stop(0.0)
+        until = time.monotonic() + _STOP_DEADLINE
+        for lane in lanes:
+            lane.stop(max(0.0, until - time.monotonic()))
 
     # For `kernel_belief`, on its own thread.
 
