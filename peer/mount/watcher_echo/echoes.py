@@ -50,11 +50,7 @@ def echoes_of(applied: Applied, directory: FileMetadata | None) -> list[Echo]:
     """The calls for one change, in order; `directory` are the attributes of the directory that it is in, if known."""
     change = applied.change
     if isinstance(change, Renamed):
-        _, replaced = applied.before
-        before = replaced.metadata if replaced is not None else None
-        if before is not None and _same(before, change.metadata):
-            return []  # it was there already: links of one file, or a rename of our own
-        return [Echo(Call.RENAME, change.destination, before, change.metadata, change.source)]
+        return _renamed(change, *(known.metadata if known is not None else None for known in applied.before))
     if not isinstance(change, Changed) or not change.path:
         return []  # of what was swept nobody knows what it was
     (known,) = applied.before
@@ -73,6 +69,13 @@ def echoes_of(applied: Applied, directory: FileMetadata | None) -> list[Echo]:
         return [Echo(Call.REMOVE, change.path, before, now), Echo(Call.MAKE, change.path, None, now)]
     passing = (*change.path[:-1], PASSING + b"%x" % now.inode)
     return [Echo(Call.RENAME, change.path, before, now, passing)]
+
+
+def _renamed(change: Renamed, source: FileMetadata | None, replaced: FileMetadata | None) -> list[Echo]:
+    if replaced is None or not _same(replaced, change.metadata):
+        return [Echo(Call.RENAME, change.destination, replaced, change.metadata, change.source)]
+    # It was told of by its new name already, or we renamed it ourselves.
+    return [] if source is None else [Echo(Call.REMOVE, change.source, source, None)]
 
 
 def is_passing(source: RelativePath) -> bool:

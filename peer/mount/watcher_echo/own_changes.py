@@ -1,7 +1,7 @@
 """What was changed through this mount just now: the kernel has told watchers of it. Pure.
 
-The one rule: news are taken for the answer to a change of our own only as long as they can be: where it is known what
-our change left, so that a later one differs, that is as long as our own answer may be on its way.
+The one rule: news are taken for those of a change of our own only as long as they can be: where it is known what our
+change left, so that a later one differs, they are if our own answer came after them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from schema.paths import RelativePath
 
 UNSURE_SECONDS: Final = 0.5
 """Seconds in which news may be of our own change, where it is not known what that left."""
-SURE_SECONDS: Final = 0.02
-"""The same where it is known."""
+SURE_SECONDS: Final = 0.001
+"""The same where it is known, but for news that come between our answer and what we learn from it."""
 _REMEMBERED: Final = 8192
 
 

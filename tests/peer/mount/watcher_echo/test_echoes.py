@@ -89,5 +89,14 @@ def test_a_rename_is_one_pair():
     assert echoes_of(applied, None) == [Echo(Call.RENAME, B, NEW, FILE, A)]
 
 
+def test_of_a_rename_that_was_told_of_by_its_new_name_the_old_one_is_left():
+    applied = Applied(Renamed(A, B, FILE), (known(FILE), known(FILE)))
+    assert echoes_of(applied, None) == [Echo(Call.REMOVE, A, FILE, None)]
+
+
+def test_our_own_rename_is_no_event():
+    assert echoes_of(Applied(Renamed(A, B, FILE), (ABSENT, known(FILE))), None) == []
+
+
 def test_nothing_is_said_of_what_was_swept():
     assert echoes_of(Applied(Swept(A), (known(DIRECTORY),)), None) == []
