@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests.stack.processes import until
 from tests.stack.test_watchers import Watched
 
 pytestmark = pytest.mark.timeout(120)
@@ -51,3 +52,14 @@ def test_nobody_sees_a_name_come_back_or_go_because_a_watcher_is_told_of_it(watc
             stop.touch()
         seen = json.loads(looking.stdout.read())
     assert len(seen) <= 2 * ROUNDS + 1, f"it was made {ROUNDS} times, and seen to come or go {len(seen) - 1} times"
+
+
+def test_what_somebody_else_does_right_after_us_is_told(watched):
+    (watched.export / "draft").write_text("as a formatter there has it")
+    watched.begin()
+    (watched.mount.path / "file").write_text("as the user saved it")
+    (watched.export / "draft").rename(watched.export / "file")
+    draft = watched.mount.path / "draft"
+    told = (f"moved {draft} {watched.mount.path}/file\n", f"deleted {draft} \n")
+    until("it is told", lambda: any(line in watched.watcher.said for line in told))
+    assert (watched.mount.path / "file").read_text() == "as a formatter there has it"
