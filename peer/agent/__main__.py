@@ -117,12 +117,14 @@ def _serve(settings: AgentSettings, stop: threading.Event) -> None:
         stack.callback(link.stop)
         publisher = open_publisher(keys, relay_key, settings.relay, settings.network)
         stack.callback(publisher.stop)
+        padding = Padding(settings.network.padding)
         watcher, feeds = watch_exports(
             dispatcher,
             FeedOutlet(link, publisher),
             heartbeat=settings.feed.heartbeat_seconds,
             key_of=pinned.key_of,
             random=secrets.token_bytes,
+            padding=padding,
         )
         stack.callback(watcher.stop)
         if settings.metrics.address:
@@ -141,7 +143,6 @@ def _serve(settings: AgentSettings, stop: threading.Event) -> None:
             bytes=settings.limits.bytes_waiting,
             instances_per_client=settings.limits.instances_per_client,
         )
-        padding = Padding(settings.network.padding)
         responder = open_responder(keys, link, pinned, dispatcher, quotas=quotas, padding=padding)
         _log.info("%s serves %s", settings.id, ", ".join(map(str, settings.access.allowed_paths)))
         stop.wait()

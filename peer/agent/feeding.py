@@ -17,6 +17,7 @@ from peer.agent.dispatcher import Dispatcher
 from peer.agent.feeds import Feeds, KeyOf
 from peer.agent.watched_tree import Coverage
 from peer.agent.watcher import Watcher
+from peer.channel.packing import Padding
 from peer.link.publisher import Publisher
 from peer.link.request_link import clock
 from schema.attributes import FileMetadata
@@ -50,6 +51,7 @@ def watch_exports(
     heartbeat: float,
     key_of: KeyOf,
     random: Callable[[int], bytes],
+    padding: Padding = Padding.NONE,
 ) -> tuple[Watcher, Feeds]:
     """Give `dispatcher` its change feeds; `heartbeat` in seconds. The watcher is to be started, and stopped first."""
     exports, roots = dispatcher.policy.exports, dispatcher.roots
@@ -68,7 +70,15 @@ def watch_exports(
         return watcher.coverage(path)
 
     feeds = Feeds(
-        dispatcher.policy, look, cover, outlet, heartbeat=heartbeat, key_of=key_of, random=random, clock=clock
+        dispatcher.policy,
+        look,
+        cover,
+        outlet,
+        heartbeat=heartbeat,
+        key_of=key_of,
+        random=random,
+        clock=clock,
+        padding=padding,
     )
     watcher = Watcher(roots, feeds, heartbeat=heartbeat)
     dispatcher.follow_feeds(CoherentAnswers(feeds, watcher, look))

@@ -20,6 +20,7 @@ import msgspec
 from peer.agent.access_policy import AccessPolicy
 from peer.agent.change_feed import ChangeFeed, Cover, Look
 from peer.agent.change_listener import Marks, Path
+from peer.channel.packing import Padding, pack_encoded
 from peer.errors import OperationFailed
 from peer.session.feed_cipher import FeedSealer
 from schema.attributes import FileMetadata
@@ -81,11 +82,13 @@ class ScopedFeed:
         *,
         random: Callable[[int], bytes],
         clock: Callable[[], float],
+        padding: Padding,
     ) -> None:
         self._roots: Final = roots
         self._clock: Final = clock
         self._outlet: Final = outlet
         self._random: Final = random
+        self._padding: Final = padding
         self._withdrawn = False
         self._ending = self._ended = False
         self.batches = self.changes = self.bytes = 0
@@ -170,7 +173,7 @@ class ScopedFeed:
         if self._ended:
             return
         seal = self._seal
-        body = encode_batch(self._stamped(batch))
+        body = pack_encoded(encode_batch(self._stamped(batch)), self._padding)
         frame = seal.sealer.seal(body)
         self.batches += 1
         self.changes += len(batch.changes)
@@ -203,10 +206,11 @@ class Feeds:
         key_of: KeyOf,
         random: Callable[[int], bytes],
         clock: Callable[[], float],
+        padding: Padding,
     ) -> None:
         """`heartbeat` in seconds; `look` and `cover` as in `ChangeFeed`; `random(n)` gives n bytes fit for keys.
 
-        `clock` gives seconds, never jumps, and runs on while the machine sleeps.
+        `clock` gives seconds, never jumps, and runs on while the machine sleeps. `padding` is for the batches.
         """
         self._policy: Final = policy
         self._look: Final = look
@@ -216,6 +220,7 @@ class Feeds:
         self._key_of: Final = key_of
         self._random: Final = random
         self._clock: Final = clock
+        self._padding: Final = padding
         self._lock: Final = threading.Lock()
         self._by_scope: dict[tuple[Path, ...], ScopedFeed] = {}
 
@@ -230,7 +235,15 @@ class Feeds:
         with self._lock:
             feed = self._by_scope.get(scope)
             if feed is None:
-                feed = ScopedFeed(scope, self._look, self._cover, self._outlet, random=self._random, clock=self._clock)
+                feed = ScopedFeed(
+                    scope,
+                    self._look,
+                    self._cover,
+                    self._outlet,
+                    random=self._random,
+                    clock=self._clock,
+                    padding=self._padding,
+                )
                 self._by_scope = {**self._by_scope, scope: feed}
             feed.followers[client] = key
         return feed.following(self._heartbeat)

@@ -40,6 +40,16 @@ def pack(message: Request | Reply, padding: Padding = Padding.NONE) -> bytearray
     """The plaintext of `message`. Raises `BodyTooLarge` for one that no other end would take."""
     buffer = bytearray(_HEAD.size)
     encode_into(message, buffer, _HEAD.size)
+    return _packed(buffer, padding)
+
+
+def pack_encoded(content: bytes, padding: Padding = Padding.NONE) -> bytearray:
+    """As `pack`, of what is encoded already."""
+    return _packed(bytearray(_HEAD.size) + content, padding)
+
+
+def _packed(buffer: bytearray, padding: Padding) -> bytearray:
+    """`buffer` has room for the head in front of the content."""
     length = len(buffer) - _HEAD.size
     if length > MAX_BODY:
         raise BodyTooLarge(f"a body has at most {MAX_BODY} bytes, this one {length}")

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from peer.channel.packing import unpack
 from peer.errors import FrameRefused, OperationFailed
 from peer.filesystem import FileSystem
 from peer.mount.coherence import State
@@ -92,7 +93,7 @@ class FeedFollower:
             return
         try:
             with self._lock:  # one thread hears at a time
-                self.heard(decode_batch(feed[1].open(body)), now)
+                self.heard(decode_batch(unpack(feed[1].open(body))), now)
         except (FrameRefused, ChangeBatchError) as error:
             _log.debug("dropped a frame of the change feed: %s", error)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from peer.agent.dispatcher import Dispatcher
+from peer.channel.packing import unpack
 from peer.errors import FrameRefused
 from peer.session.feed_cipher import FeedOpener
 from schema.changes import Change, ChangeBatch, Changed, Moment, Renamed, Swept, decode_batch
@@ -78,7 +79,7 @@ class Reader:
             if topic != self.following.topic:
                 continue
             try:
-                batch = decode_batch(self._opener.open(body))
+                batch = decode_batch(unpack(self._opener.open(body)))
             except FrameRefused:
                 self.refused += 1
                 continue

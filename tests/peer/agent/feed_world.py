@@ -7,6 +7,7 @@ import os
 import secrets
 
 from peer.agent.feeding import watch_exports
+from peer.channel.packing import Padding
 from schema.changes import Changed
 from schema.envelope import Address
 from schema.paths import parse
@@ -23,13 +24,13 @@ CALLER = Caller(os.getuid(), os.getgid())
 class World:
     """A dispatcher with its feeds over `export`, a watcher that runs, and a reader."""
 
-    def __init__(self, dispatcher, export, *, key_of=lambda _: b"key", heartbeat=0.2):
+    def __init__(self, dispatcher, export, *, key_of=lambda _: b"key", heartbeat=0.2, padding=Padding.NONE):
         self.export = export
         self.top = parse(os.fsencode(export))
         self.shelf = Shelf()
         self.dispatcher = dispatcher
         self.watcher, self.feeds = watch_exports(
-            dispatcher, self.shelf, heartbeat=heartbeat, key_of=key_of, random=secrets.token_bytes
+            dispatcher, self.shelf, heartbeat=heartbeat, key_of=key_of, random=secrets.token_bytes, padding=padding
         )
 
     def start(self):

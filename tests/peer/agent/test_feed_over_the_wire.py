@@ -12,6 +12,7 @@ import pytest
 from peer.agent.access_policy import AccessRules, ClientRule
 from peer.agent.dispatcher import Dispatcher
 from peer.agent.feeding import FeedOutlet, watch_exports
+from peer.channel.packing import unpack
 from peer.errors import FrameRefused, OperationFailed
 from peer.link.publisher import Publisher
 from peer.link.subscriber import Subscriber
@@ -44,7 +45,7 @@ class Follower:
         while True:
             topic, body = self.frames.get(timeout=PATIENCE)
             if topic == self.following.topic:
-                return decode_batch(self.opener.open(body))
+                return decode_batch(unpack(self.opener.open(body)))
 
     def until_told(self, path):
         """The first change of `path`; what was missed is fetched."""

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from peer.channel.packing import pack_encoded
 from peer.errors import OperationFailed
 from peer.mount.coherence import Coherence, State
 from peer.mount.coherent_cache import CoherentCache
@@ -69,7 +70,7 @@ class Client:
         )
 
     def frame(self, *changes, first, epoch=7):
-        body = self.sealer.seal(encode_batch(ChangeBatch(epoch, first, changes, self.now - BOOTED)))
+        body = self.sealer.seal(pack_encoded(encode_batch(ChangeBatch(epoch, first, changes, self.now - BOOTED))))
         self.follower.frame(TOPIC, body, self.now)
 
     def asks(self):
@@ -108,7 +109,7 @@ def test_what_is_no_frame_is_dropped(client, body):
 
 
 def test_a_frame_counts_once(client):
-    body = client.sealer.seal(encode_batch(ChangeBatch(7, 5, (CHANGE,), client.now - BOOTED)))
+    body = client.sealer.seal(pack_encoded(encode_batch(ChangeBatch(7, 5, (CHANGE,), client.now - BOOTED))))
     for _ in range(2):
         client.follower.frame(TOPIC, body, client.now)
     assert len(client.told) == 1
