@@ -119,6 +119,24 @@ def test_what_is_read_upon_an_event_is_what_is_there(watched):
         assert (watched.mount.path / "file").read_text() == str(number) * 8
 
 
+def test_a_save_ends_with_a_close_and_a_tree_goes_name_by_name(watched):
+    (watched.export / "file").write_text("x")
+    (watched.export / "tree" / "below").mkdir(parents=True)
+    (watched.export / "tree" / "below" / "leaf").write_text("x")
+    watched.begin()
+    with (watched.export / "file").open("a") as file:
+        file.write("more")
+    watched.hears("closed", "file")
+    (watched.export / "new").mkdir()
+    (watched.export / "new" / "inside").write_text("x")
+    watched.hears("created", "new/")
+    watched.hears("created", "new/inside")
+    shutil.rmtree(watched.export / "tree")
+    for path in ("tree/below/leaf", "tree/below/", "tree/"):
+        watched.hears("deleted", path)
+    assert watched.asked() == []
+
+
 def test_without_leave_nobody_is_woken(stack, tmp_path):
     stack.write_client("laptop", wake_watchers=False)
     watched = Watched(stack, tmp_path)

@@ -11,7 +11,7 @@ from watchdog.observers import Observer
 
 class Printing(FileSystemEventHandler):
     def on_any_event(self, event: FileSystemEvent) -> None:
-        if event.event_type in {"created", "deleted", "modified", "moved", "attrib"}:
+        if event.event_type in {"created", "deleted", "modified", "moved", "attrib", "closed"}:
             where = "/" if event.is_directory else ""
             print(event.event_type, f"{event.src_path}{where}", event.dest_path or "", flush=True)
 
