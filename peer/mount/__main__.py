@@ -6,6 +6,7 @@ the settings or keys are to be mended, 1 when the agent, the broker or the mount
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -86,6 +87,18 @@ def _mount_one(settings: ClientSettings, remote: str, local: Path) -> None:
         _fail(error, 2)
     except PeerError as error:
         _fail(error, 1)
+    _end()
+
+
+def _end() -> NoReturn:
+    """End now: everything of ours has been brought to its end, in order.
+
+    A thread that is in the middle of a system call, or of libfuse, would hold up the interpreter's own way of ending.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _mount_all(settings: ClientSettings, settings_file: Path) -> None:

@@ -38,7 +38,9 @@ class NotificationLane:
             self._thread.join(seconds)
 
     def post(self, job: Job, seconds: float = 0.0) -> bool:
-        """Have `job` done later; wait up to `seconds` for a place in the queue. Whether there was one."""
+        """Have `job` done later; wait up to `seconds` for a place in the queue. Whether there was one, and a thread."""
+        if self._stopping:
+            return False
         try:
             self._queue.put(job, block=seconds > 0, timeout=seconds or None)
         except queue.Full:

@@ -71,3 +71,11 @@ def test_stopping_waits_for_the_job_in_hand_and_drops_the_rest():
     lane.stop(10)
     timer.join()
     assert done == [1]
+
+
+def test_nobody_waits_for_a_lane_that_has_ended():
+    lane = NotificationLane("ended", 4)
+    lane.start()
+    lane.stop(5)
+    assert not lane.post(lambda: None)
+    assert not lane.wait_for(lambda: None, 3600)
