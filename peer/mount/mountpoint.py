@@ -59,7 +59,7 @@ def abort_connection(device: int) -> None:
     not even the end of the process ends either. Only for who has a call of his own in there, so that it is his.
     """
     with contextlib.suppress(OSError):  # where fusectl is not mounted, or all has ended meanwhile
-        Path(f"/sys/fs/fuse/connections/{device}/abort").write_text("1")
+        Path(f"/sys/fs/fuse/connections/{os.minor(device)}/abort").write_text("1")
 
 
 def detach(mountpoint: str) -> None:
