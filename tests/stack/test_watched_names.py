@@ -62,6 +62,7 @@ def test_what_somebody_else_does_right_after_us_is_told(watched):
     (watched.export / "draft").rename(watched.export / "file")
     # What replaced the file may come from a name of ours; while the file is open here still, the draft's name goes.
     mount = re.escape(str(watched.mount.path))
-    told = re.compile(rf"^(?:moved {mount}/(?:draft|\.remotefs-replacing-\w+) {mount}/file|deleted {mount}/draft ?)$", re.MULTILINE)
+    moved = rf"moved {mount}/(?:draft|\.remotefs-replacing-\w+) {mount}/file"
+    told = re.compile(rf"^(?:{moved}|deleted {mount}/draft ?)$", re.MULTILINE)
     until("it is told", lambda: told.search(watched.watcher.said))
     assert (watched.mount.path / "file").read_text() == "as a formatter there has it"
