@@ -8,6 +8,7 @@ The one rule: what a settings file gets wrong is said at start, in one sentence 
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -122,6 +123,10 @@ class ClientTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"mount_points[{index}].local_path: {path} is a mount point already")
 
 
+QUICK_SECONDS: Final = 0.005
+"""About what the change feed is late by, beside the time one way: events gather for 3 ms at the agent."""
+
+
 class CacheTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[cache]``: what is kept of remote files on this machine's disk."""
 
@@ -129,8 +134,9 @@ class CacheTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Several mounts may share it. By default it is below the user's cache directory."""
     max_size_gb: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 10.0
     """Of file contents, in 10^9 bytes; 0 keeps none, and nothing of names and attributes either."""
-    open: Literal["feed", "ask"] = "feed"
-    """``feed``: a file that nobody changes is opened here while the feed vouches for it. ``ask``: all opens ask."""
+    open: Literal["auto", "feed", "ask"] = "auto"
+    """``feed``: a file that nobody changes is opened here while the feed vouches for it. ``ask``: all opens ask.
+    ``auto``: they ask where that takes less than `QUICK_SECONDS`."""
     ttl_seconds: _CacheSeconds = 3600.0
     """After so long, even what the change feed tells of is asked for again."""
 
@@ -138,6 +144,11 @@ class CacheTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def place(self) -> Path:
         """The directory to use."""
         return self.directory or Path(platformdirs.user_cache_dir("remotefs"))
+
+    @property
+    def ask_within(self) -> float:
+        """Opens ask where that takes less than so many seconds."""
+        return {"feed": 0.0, "auto": QUICK_SECONDS, "ask": math.inf}[self.open]
 
 
 class MountTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

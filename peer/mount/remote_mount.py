@@ -92,6 +92,7 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
             known,
             contents=contents,
             quiet=quiet,
+            ask_within=settings.cache.ask_within,
             xattrs=shared,
             changing=changing,
         )
@@ -154,8 +155,6 @@ def _kept(
     if contents is None:
         return None, None
     stack.callback(contents.close)
-    if settings.cache.open == "ask":
-        return contents, None
     quiet = QuietFiles()
     file = opens_kept_in(settings.cache.place / "opens", keys, agent_key, path, settings.mount.identity)
     opens = KeptOpens(file, quiet)

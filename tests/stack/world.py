@@ -150,6 +150,7 @@ class Stack:
     def write_client(
         self, name: str, *, timeouts: Table | None = None, cache: Table | None = None, **mount: object
     ) -> None:
+        """Opens trust the feed, unless `cache` says otherwise: whether it is quick to ask is the machine's affair."""
         self._write(
             name,
             {
@@ -160,7 +161,7 @@ class Stack:
                     "allow_other": self.preserves,
                     **mount,
                 },
-                "cache": {"directory": str(self.home / f"{name}-cache"), **(cache or {})},
+                "cache": {"directory": str(self.home / f"{name}-cache"), "open": "feed", **(cache or {})},
                 "timeouts": timeouts or {},
             },
         )
