@@ -8,7 +8,6 @@ The one rule: what a settings file gets wrong is said at start, in one sentence 
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from pathlib import Path
@@ -123,10 +122,6 @@ class ClientTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"mount_points[{index}].local_path: {path} is a mount point already")
 
 
-QUICK_SECONDS: Final = 0.005
-"""About what the change feed is late by, beside the time one way: events gather for 3 ms at the agent."""
-
-
 class CacheTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``[cache]``: what is kept of remote files on this machine's disk."""
 
@@ -135,8 +130,8 @@ class CacheTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_size_gb: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 10.0
     """Of file contents, in 10^9 bytes; 0 keeps none, and nothing of names and attributes either."""
     open: Literal["auto", "feed", "ask"] = "auto"
-    """``feed``: a file that nobody changes is opened here while the feed vouches for it. ``ask``: all opens ask.
-    ``auto``: they ask where that takes less than `QUICK_SECONDS`."""
+    """``ask``: the agent opens all files. ``feed``: one that nobody changes is opened here while the feed vouches for
+    it. ``auto``: the same, but the agent is asked whether it has changed where that is quick."""
     ttl_seconds: _CacheSeconds = 3600.0
     """After so long, even what the change feed tells of is asked for again."""
 
@@ -144,11 +139,6 @@ class CacheTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def place(self) -> Path:
         """The directory to use."""
         return self.directory or Path(platformdirs.user_cache_dir("remotefs"))
-
-    @property
-    def ask_within(self) -> float:
-        """Opens ask where that takes less than so many seconds."""
-        return {"feed": 0.0, "auto": QUICK_SECONDS, "ask": math.inf}[self.open]
 
 
 class MountTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

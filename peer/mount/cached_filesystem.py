@@ -86,14 +86,14 @@ class CachedFileSystem(Decorator):
         *,
         contents: Contents | None = None,
         quiet: QuietFiles | None = None,
-        ask_within: float = 0.0,
+        ask_first: Callable[[], bool] = lambda: False,
         xattrs: bool = True,
         changing: Callable[[Path], None] = lambda _: None,
     ) -> None:
         self._handles: Final = CachedHandles()
         self._opens: LocalOpens | None = None
         if contents is not None and quiet is not None:
-            self._opens = LocalOpens(inner, known, self._handles, contents, quiet, ask_within=ask_within)
+            self._opens = LocalOpens(inner, known, self._handles, contents, quiet, ask_first=ask_first)
         super().__init__(inner if self._opens is None else self._opens.filesystem)
         self._reads: Final = None if contents is None else ContentReads(self.inner, contents, self._handles)
         self._changing: Final = changing
@@ -201,7 +201,7 @@ class CachedFileSystem(Decorator):
                 raise
             self._known.learn(request.path, opened.metadata, opened.as_of, asked)
             if self._opens is not None:
-                self._opens.opened(request, opened, asked)
+                self._opens.opened(request, opened)
         return self._opened(request.path, opened)
 
     def create_file(self, request: CreateFile, caller: Caller) -> OpenedFile:

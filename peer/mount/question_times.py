@@ -1,4 +1,4 @@
-"""How long it takes to ask the agent: the quickest of the last few questions. Pure.
+"""How long it takes to ask the agent: the quickest of the last questions.
 
 The one rule: what counts is what the way and the agent take at least. A slow answer says that something else was being
 done as well; so one quick answer is believed, and a way that has become slow is noticed after `REMEMBERED` of them.
@@ -7,22 +7,35 @@ done as well; so one quick answer is believed, and a way that has become slow is
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
-REMEMBERED: Final = 8
-"""Questions that count."""
+from peer.filesystem import Decorator, FileSystem
+from schema.requests import AnyRequest, Caller
+
+R = TypeVar("R")
+
+QUICK_SECONDS: Final = 0.005
+"""About what the change feed is late by, beside the time one way: events gather for 3 ms at the agent."""
+REMEMBERED: Final = 64
+"""Questions that count: so many that on a busy machine one of them was answered as quickly as can be."""
 
 
-class QuestionTimes:
-    """Thread-safe, since a deque's ends are."""
+class QuestionTimes(Decorator):
+    """A `FileSystem` that notes how long the one inside takes. `clock` gives monotonic seconds. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, inner: FileSystem, clock: Callable[[], float]) -> None:
+        super().__init__(inner)
+        self._clock: Final = clock
         self._last: Final[deque[float]] = deque(maxlen=REMEMBERED)
 
-    def took(self, seconds: float) -> None:
-        """A question was answered after `seconds`."""
-        self._last.append(seconds)
+    @property
+    def are_quick(self) -> bool:
+        """Whether to ask takes no longer than to wait for the feed, as far as is known: at first, we ask."""
+        return min(self._last.copy(), default=0.0) < QUICK_SECONDS
 
-    def are_below(self, seconds: float) -> bool:
-        """Whether a question takes less than `seconds`, as far as is known: one that was never asked takes no time."""
-        return min(self._last.copy(), default=0.0) < seconds
+    def _perform(self, request: AnyRequest, caller: Caller, reply: type[R]) -> R:
+        began = self._clock()
+        answer = super()._perform(request, caller, reply)
+        self._last.append(self._clock() - began)
+        return answer

@@ -34,6 +34,7 @@ from peer.mount.kernel_cache import KernelCache
 from peer.mount.known_access import KnownAccess
 from peer.mount.metadata_cache import MetadataCache
 from peer.mount.mounting import MountOptions, mount
+from peer.mount.question_times import QuestionTimes
 from peer.mount.quiet_files import QuietFiles
 from peer.mount.reached import Reached
 from peer.mount.remote_filesystem import RemoteFileSystem
@@ -75,7 +76,8 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
         ttl = settings.cache.ttl_seconds / 2
         coherence = Coherence(grace=settings.mount.attribute_seconds)
         known = CoherentCache(coherence, MetadataCache(ttl=settings.mount.attribute_seconds, backstop=ttl), clock)
-        agent = Reached(RemoteFileSystem(requester), known.lose, lambda: bool(requester.trouble))
+        times = QuestionTimes(RemoteFileSystem(requester), clock)
+        agent = Reached(times, known.lose, lambda: bool(requester.trouble))
         belief = KernelBelief(known, clock, short=settings.mount.attribute_seconds, long=ttl)
         # Who may see what an agent that preserves identities says of extended attributes, only it knows.
         shared = settings.mount.identity == "map"
@@ -92,7 +94,7 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
             known,
             contents=contents,
             quiet=quiet,
-            ask_within=settings.cache.ask_within,
+            ask_first=lambda: settings.cache.open == "auto" and times.are_quick,
             xattrs=shared,
             changing=changing,
         )
@@ -155,6 +157,8 @@ def _kept(
     if contents is None:
         return None, None
     stack.callback(contents.close)
+    if settings.cache.open == "ask":
+        return contents, None
     quiet = QuietFiles()
     file = opens_kept_in(settings.cache.place / "opens", keys, agent_key, path, settings.mount.identity)
     opens = KeptOpens(file, quiet)

@@ -21,12 +21,9 @@ class Counting(Decorator):
         super().__init__(remote)
         self.asked = []
         self.broken = None
-        self.waited = lambda: None
-        """Called for each question: time that goes by."""
 
     def _perform(self, request, caller, reply):
         self.asked.append(type(request).__name__)
-        self.waited()
         if self.broken is not None:
             raise self.broken
         return self.inner.ask(request)[0]
@@ -35,15 +32,16 @@ class Counting(Decorator):
 class Laptop:
     """A client that follows the model's agent; the feed is delivered at once."""
 
-    def __init__(self, *, local_opens=False, ask_within=0.0, remote=None):
+    def __init__(self, *, local_opens=False, ask_first=False, remote=None):
         self.now = 10.0
         self.remote = remote or Remote(lambda: self.now)
+        self.ask_first = ask_first
         self.agent = Counting(self.remote)
         self.known = CoherentCache(Coherence(grace=1.0), MetadataCache(ttl=5.0), lambda: self.now)
         self.contents = Memory()
         quiet = QuietFiles() if local_opens else None
         self.filesystem = CachedFileSystem(
-            self.agent, self.known, contents=self.contents, quiet=quiet, ask_within=ask_within
+            self.agent, self.known, contents=self.contents, quiet=quiet, ask_first=lambda: self.ask_first
         )
         self.files = Files(self.filesystem, caller=NOBODY)
         self.follow()

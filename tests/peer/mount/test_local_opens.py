@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 
 import msgspec
@@ -10,7 +9,6 @@ import pytest
 
 from peer.errors import OperationFailed
 from peer.mount.lazy_handles import FIRST
-from peer.mount.question_times import REMEMBERED
 from peer.mount.quiet_files import QUIET_SECONDS, QuietFiles
 from schema.replies import OpenedFile
 from schema.requests import CreateFile, DeleteFile, LockMode, OpenFile, RenamePath, SetMetadata, WriteFile
@@ -210,26 +208,11 @@ def test_attributes_that_we_change_are_seen_at_once(laptop):
 
 # Where to ask is quick.
 
-QUICK, SLOW = 0.002, 0.04
-
-
-def taking(laptop, seconds):
-    """From now on each question takes so long."""
-
-    def waited():
-        laptop.now += seconds
-
-    laptop.agent.waited = waited
-
 
 @pytest.fixture
-def asking():
-    """A laptop that asks where that takes less than 5 ms, and does."""
-    laptop = Laptop(local_opens=True, ask_within=0.005)
-    taking(laptop, QUICK)
-    make(laptop, NAME, b"text")
-    laptop.files.get(b"a")
-    laptop.asks()
+def asking(laptop):
+    """A laptop for which it is quick to ask."""
+    laptop.ask_first = True
     return laptop
 
 
@@ -238,40 +221,28 @@ def test_where_to_ask_is_quick_what_the_feed_has_not_told_yet_is_seen(asking):
     assert asking.files.get(b"a") == b"next"
 
 
-def test_where_to_ask_is_slow_the_feed_is_believed(asking):
-    taking(asking, SLOW)
-    for _ in range(REMEMBERED):
-        asking.files.get(b"a")
-    asking.asks()
+def test_what_is_still_the_same_is_opened_here(asking):
     assert asking.files.get(b"a") == b"text"
-    assert asking.asks() == []
+    assert asking.asks() == ["GetMetadata"]
 
 
-def test_one_slow_answer_is_no_slow_way(asking):
-    taking(asking, SLOW)
-    asking.files.get(b"a")
-    write_silently(asking, NAME, b"next")
-    assert asking.files.get(b"a") == b"next"
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_where_to_ask_is_quick_a_name_that_went_is_missed(asking, how):
+    if how == "removed":
+        asking.remote.write(DeleteFile(NAME))
+        with refused("ENOENT"):
+            asking.files.open(b"a", os.O_RDONLY)
+    else:
+        write_silently(asking, (b"b",), b"text")
+        asking.remote.write(RenamePath((b"b",), NAME))
+        asking.files.open(b"a", os.O_RDONLY)
+        assert "OpenFile" in asking.asks()
 
 
-def test_one_quick_answer_is_a_quick_way(asking):
-    taking(asking, SLOW)
-    make(asking, (b"other",), b"")
-    for _ in range(REMEMBERED):
-        asking.files.get(b"other")
-    taking(asking, QUICK)
-    asking.files.open(b"other", os.O_RDWR)
-    write_silently(asking, NAME, b"next")
-    assert asking.files.get(b"a") == b"next"
-
-
-def test_who_always_asks_never_believes():
-    laptop = Laptop(local_opens=True, ask_within=math.inf)
-    taking(laptop, SLOW)
-    make(laptop, NAME, b"text")
-    for number in range(2 * REMEMBERED):
-        write_silently(laptop, NAME, b"%4d" % number)
-        assert laptop.files.get(b"a") == b"%4d" % number
+def test_what_cannot_be_asked_about_is_not_opened_here(asking):
+    asking.agent.broken = OperationFailed("ETIMEDOUT")
+    with refused("ETIMEDOUT"):
+        asking.files.open(b"a", os.O_RDONLY)
 
 
 # The table of quiet files by itself.
