@@ -60,6 +60,8 @@ class Stack:
         self.config = home / "config"
         self.preserves = os.getuid() == 0
         self.port = _free_ports()
+        self.relay_host = "127.0.0.1"
+        """What agents and clients are told that are configured from now on."""
         self._numbers = itertools.count(1)
         self._mounts: list[Mounted] = []
         for directory in (self.export, self.config, self.config / "authorized"):
@@ -127,13 +129,14 @@ class Stack:
         exports: tuple[Path, ...] = (),
         limits: Table | None = None,
         feed: Table | None = None,
+        network: Table | None = None,
         **access: object,
     ) -> None:
         """`exports` are directories beside `export`."""
         self._write(
             "agent",
             {
-                "agent": {"id": SERVER, "relay_url": f"tcp://127.0.0.1:{self.port}"},
+                "agent": {"id": SERVER, "relay_url": f"tcp://{self.relay_host}:{self.port}"},
                 "access": {
                     "allowed_paths": [str(self.export), *map(str, exports)],
                     "preserve_identity": self.preserves,
@@ -142,19 +145,26 @@ class Stack:
                 "security": self._security(SERVER),
                 "limits": limits or {},
                 "feed": feed or {},
+                "network": network or {},
                 "metrics": {"address": self.metrics},
                 "audit": {"file": str(self.audit)},
             },
         )
 
     def write_client(
-        self, name: str, *, timeouts: Table | None = None, cache: Table | None = None, **mount: object
+        self,
+        name: str,
+        *,
+        timeouts: Table | None = None,
+        cache: Table | None = None,
+        network: Table | None = None,
+        **mount: object,
     ) -> None:
         """Opens trust the feed, unless `cache` says otherwise: whether it is quick to ask is the machine's affair."""
         self._write(
             name,
             {
-                "client": {"id": name, "relay_url": f"tcp://127.0.0.1:{self.port}", "agent": SERVER},
+                "client": {"id": name, "relay_url": f"tcp://{self.relay_host}:{self.port}", "agent": SERVER},
                 "security": self._security(name),
                 "mount": {
                     "identity": "preserve" if self.preserves else "map",
@@ -163,6 +173,7 @@ class Stack:
                 },
                 "cache": {"directory": str(self.home / f"{name}-cache"), "open": "feed", **(cache or {})},
                 "timeouts": timeouts or {},
+                "network": network or {},
             },
         )
 
