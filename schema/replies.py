@@ -81,8 +81,9 @@ class OpenedFile(ReplyBody, frozen=True, tag=5):
     """A handle, never 0, good until it is closed or the agent restarts; `data` as `OpenFile.first_bytes` asked.
 
     `generation` tells a file from a later one that got the same inode number (FS_IOC_GETVERSION of ioctl_iflags(2)); 0
-    where the file system does not say. `now_ns` is the agent's clock before it looked at the attributes, in
-    nanoseconds since the epoch: by it their times are old or recent.
+    where the file system does not say. `now_ns` is the agent's clock before it read `data` and looked at the
+    attributes, in nanoseconds since the epoch: by it their times are old or recent. It is 0 while somebody else has the
+    file open for writing: then nothing is known by them.
     """
 
     handle: Annotated[int, msgspec.Meta(ge=1)]
@@ -96,7 +97,7 @@ class FileData(ReplyBody, frozen=True, tag=6):
     """Bytes of a file.
 
     With `version` they are proven to be of its content, which is final: whatever is written later has another version.
-    None while that is not sure, for a file that was changed a moment before it was read, or while it was.
+    None while that is not sure, for a file that was changed a moment before it was read or that is open for writing.
     """
 
     data: memoryview

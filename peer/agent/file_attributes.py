@@ -15,13 +15,10 @@ import struct
 from typing import Final
 
 from peer.agent import system_calls
-from schema.attributes import FileMetadata, FileVersion, VolumeStatistics
+from schema.attributes import FileMetadata, VolumeStatistics
 from schema.limits import MAX_XATTR_VALUE
 from schema.requests import TIME_NOW, Caller, SetMetadata
 
-SETTLED_NS: Final = 2_000_000_000
-"""Nanoseconds after its change time in which a file may change once more without showing it: a tick of the kernel's
-clock, and what one write(2) takes when the disk is behind (balance_dirty_pages() holds it up 0.2 s at a time)."""
 _NANOSECONDS: Final = 1_000_000_000
 _FS_IOC_GETVERSION: Final = 0x80087601
 _GENERATION: Final = struct.Struct("=i4x")
@@ -54,17 +51,6 @@ def metadata_of(status: os.stat_result) -> FileMetadata:
 def metadata(descriptor: int) -> FileMetadata:
     """fstat(2)."""
     return metadata_of(os.fstat(descriptor))
-
-
-def settled_version(descriptor: int, read_from_ns: int) -> FileVersion | None:
-    """The version whose content was read from `descriptor` since `read_from_ns` (nanoseconds since the epoch).
-
-    None when that version was not `SETTLED_NS` old as reading began: it may yet become that of other content. A write
-    sets the change time and then copies, and another one within the same tick of the kernel's clock (10 ms at most)
-    leaves the time as it is.
-    """
-    version = metadata(descriptor).version
-    return version if read_from_ns - version.ctime_ns >= SETTLED_NS else None
 
 
 def generation(descriptor: int) -> int:

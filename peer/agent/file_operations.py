@@ -10,11 +10,10 @@ import contextlib
 import errno
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from peer.agent import file_attributes, file_data, namespace, system_calls, verification
+from peer.agent import file_attributes, file_data, final_contents, namespace, system_calls, verification
 from peer.agent.asker import Asker, refuse_if
 from peer.agent.directory_snapshots import DirectorySnapshots
 from peer.agent.lock_waiters import LockWaiters
@@ -239,9 +238,9 @@ class FileOperations:
 
     def read_file(self, request: requests.ReadFile, asker: Asker) -> FileData:
         with self._open_files.use(asker.client, request.handle) as file:
-            began = time.time_ns()
+            since = final_contents.settled_since(file.descriptor)
             data = file_data.read(file.descriptor, request.offset, request.size)
-            version = file_attributes.settled_version(file.descriptor, began)
+            version = final_contents.settled_version(file.descriptor, since)
             self._open_files.account(file, read=len(data))
         return FileData(memoryview(data), version)
 
@@ -334,10 +333,11 @@ class FileOperations:
     ) -> OpenedFile:
         file = room.fill(descriptor, request.path, request.flags, read_only=place.read_only)
         try:
+            since = final_contents.settled_since(descriptor) if file.readable else 0
             data = file_data.read(descriptor, 0, first_bytes) if first_bytes and file.readable else b""
             file.read = len(data)
-            generation, now = file_attributes.generation(descriptor), time.time_ns()
-            return OpenedFile(file.handle, file_attributes.metadata(descriptor), generation, memoryview(data), now)
+            generation = file_attributes.generation(descriptor)
+            return OpenedFile(file.handle, file_attributes.metadata(descriptor), generation, memoryview(data), since)
         except BaseException:
             self._open_files.close(file.client, file.handle)  # the client will never learn of the handle
             raise

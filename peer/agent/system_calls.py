@@ -103,6 +103,16 @@ def renameat2(source_directory: int, source: bytes, directory: int, name: bytes,
     )
 
 
+def set_lease(descriptor: int, kind: int) -> None:
+    """F_SETLEASE of fcntl(2): F_RDLCK, F_WRLCK or F_UNLCK. None of our threads gets between two of them."""
+    _checked(_quick.fcntl(ctypes.c_int(descriptor), ctypes.c_int(fcntl.F_SETLEASE), ctypes.c_int(kind)))
+
+
+def set_signal(descriptor: int, number: int) -> None:
+    """F_SETSIG of fcntl(2)."""
+    _checked(_quick.fcntl(ctypes.c_int(descriptor), ctypes.c_int(fcntl.F_SETSIG), ctypes.c_int(number)))
+
+
 def utimensat(path: bytes, atime: tuple[int, int], mtime: tuple[int, int]) -> None:
     """Set times, following; each is (seconds, nanoseconds), `UTIME_NOW` or `UTIME_OMIT` for the latter."""
     times = (_Timespec * 2)(_Timespec(*atime), _Timespec(*mtime))
