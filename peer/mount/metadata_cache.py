@@ -22,7 +22,7 @@ from peer.mount.metadata_node import (
     verifiable,
 )
 from peer.mount.metadata_tree import Path, path_of, subtree
-from peer.mount.withdrawals import EVERYTHING
+from peer.mount.withdrawals import EVERYTHING, Withdrawal
 from schema.attributes import FileMetadata
 from schema.changes import Change, Changed, Renamed, Swept
 
@@ -243,6 +243,8 @@ class MetadataCache(Facts):
         if isinstance(change, Renamed):
             self._rename(number, change, now)
         elif isinstance(change, Changed):
+            # It may show nothing of a write: answers may have had the times of one that was under way.
+            self.withdraw(change.path, Withdrawal.PAGES)
             self._change(number, change.path, change.metadata, now)
         else:
             self._sweep(change.path, number)
