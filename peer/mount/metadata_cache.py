@@ -243,8 +243,10 @@ class MetadataCache(Facts):
         if isinstance(change, Renamed):
             self._rename(number, change, now)
         elif isinstance(change, Changed):
-            # It may show nothing of a write: answers may have had the times of one that was under way.
-            self.withdraw(change.path, Withdrawal.PAGES)
+            known = self.tree.find(change.path)
+            if change.metadata is not None and known is not None and known.packed not in {None, ABSENT}:
+                # It may show nothing of a write: answers may have had the times of one that was under way.
+                self.withdraw(change.path, Withdrawal.PAGES)
             self._change(number, change.path, change.metadata, now)
         else:
             self._sweep(change.path, number)

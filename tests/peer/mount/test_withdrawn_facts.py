@@ -26,11 +26,17 @@ def withdrawn(cache):
     return heard
 
 
-def test_the_same_facts_withdraw_nothing(cache, withdrawn):
+def test_the_same_facts_in_an_answer_withdraw_nothing(cache, withdrawn):
     cache.keep(A, FILE, 1, NOW)
     cache.keep(A, metadata(atime_ns=99), 2, NOW)
-    cache.apply(3, Changed(A, FILE), NOW)
     assert withdrawn == []
+
+
+@pytest.mark.parametrize("known_as_of", [1, 5])
+def test_what_the_feed_tells_was_perhaps_a_write_that_had_set_its_times_before(cache, withdrawn, known_as_of):
+    cache.keep(A, FILE, known_as_of, NOW)
+    cache.apply(3, Changed(A, FILE), NOW)
+    assert withdrawn == [(A, Withdrawal.PAGES)]
 
 
 def test_what_an_answer_or_the_feed_replaces_is_withdrawn(cache, withdrawn):
