@@ -133,6 +133,7 @@ def _serve(settings: AgentSettings, stop: threading.Event) -> None:
                 open_files=lambda: dispatcher.open_files,
                 watched=watcher.standing,
                 feeds=feeds.counts,
+                cache=dispatcher.cache.counts,
             )
             stack.callback(serve_metrics(settings.metrics.address, sources))
             _log.info("metrics are at %s", settings.metrics.address)

@@ -31,6 +31,9 @@ class ChangeListener(Protocol):
     def swept(self, path: Path) -> None:
         """Anything may have happened at and below it."""
 
+    def linked(self) -> None:
+        """Files may have got other names, whose own names are not told of: the attributes of any may be others."""
+
     def begin_epoch(self, reason: str) -> None:
         """Anything may have happened anywhere."""
 

@@ -27,6 +27,7 @@ import msgspec
 
 from peer.agent.access_policy import Path
 from peer.agent.asker import Asker
+from peer.agent.cache_then_feeds import CacheThenFeeds
 from peer.agent.change_feed import Look
 from peer.agent.change_listener import Marks
 from peer.agent.feeds import Feeds
@@ -120,9 +121,15 @@ class CoherentAnswers:
     """The feeds, the watcher, and the answers between them."""
 
     def __init__(
-        self, feeds: Feeds, watcher: Watcher, look: Look, wall_clock_ns: Callable[[], int] = time.time_ns
+        self,
+        feeds: Feeds,
+        told: CacheThenFeeds,
+        watcher: Watcher,
+        look: Look,
+        wall_clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._feeds: Final = feeds
+        self._told: Final = told
         self._watcher: Final = watcher
         self._look: Final = look
         self._wall_clock_ns: Final = wall_clock_ns
@@ -138,11 +145,11 @@ class CoherentAnswers:
         return self._feeds.fetch(asker.client.peer, request.epoch, request.first)
 
     def before(self, request: AnyRequest, asker: Asker, opened: Opened | None) -> Before | None:
-        """To be called before the operation; `opened` is what its handle leads to. None where nobody follows."""
+        """To be called before the operation; `opened` is what its handle leads to. None where nothing is to be done."""
         moment = self._feeds.moment(asker.client.peer)
-        marks = self._feeds.marks()
         if moment is None:
-            return Before(NO_FEED, marks, 0, (), ()) if marks else None
+            return Before(NO_FEED, self._feeds.marks(), 0, (), ()) if _is_a_change(request) else None
+        marks = self._feeds.marks()
         began_ns = self._wall_clock_ns()
         paths: tuple[Path, ...] = ()
         if isinstance(request, requests.VerifyMetadata):
@@ -230,17 +237,17 @@ class CoherentAnswers:
             self._tell_renamed(request, before.marks)
         elif isinstance(request, requests.CreateDir):
             self._watcher.doubts.raise_for(request.path)
-            self._feeds.appeared(request.path, before.marks)
-            self._feeds.changed(request.path[:-1])
+            self._told.appeared(request.path, before.marks)
+            self._told.changed(request.path[:-1])
         elif isinstance(request, requests.RemoveDir):
             self._watcher.doubts.raise_for(request.path)
-            self._feeds.changed(request.path, request.path[:-1])
+            self._told.changed(request.path, request.path[:-1])
         elif isinstance(request, requests.CreateLink):
-            self._feeds.changed(request.existing, request.path, request.path[:-1])
+            self._told.changed(request.existing, request.path, request.path[:-1])
         elif isinstance(request, _CHANGES_A_NAME):
-            self._feeds.changed(request.path, request.path[:-1])
+            self._told.changed(request.path, request.path[:-1])
         elif isinstance(request, _CHANGES_A_FILE) or _truncates(request):
-            self._feeds.changed(opened[0] if opened is not None else getattr(request, "path", ()))
+            self._told.changed(opened[0] if opened is not None else getattr(request, "path", ()))
 
     def _tell_renamed(self, request: requests.RenamePath, marks: Marks) -> None:
         source, destination = request.source, request.destination
@@ -248,13 +255,13 @@ class CoherentAnswers:
         self._watcher.doubts.raise_for(source, destination)
         if not covered:
             for path in (source, destination):
-                self._feeds.swept(path)
+                self._told.swept(path)
         elif request.flags & _RENAME_EXCHANGE:
             for path in (source, destination):
-                self._feeds.appeared(path, marks)
+                self._told.appeared(path, marks)
         else:
-            self._feeds.renamed(source, destination, marks, own=True)
-        self._feeds.changed(*dict.fromkeys((source[:-1], destination[:-1])))
+            self._told.renamed(source, destination, marks, own=True)
+        self._told.changed(*dict.fromkeys((source[:-1], destination[:-1])))
 
 
 def _goes_with_change_time(request: AnyRequest, reply: AnyReply) -> bool:

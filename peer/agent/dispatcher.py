@@ -24,10 +24,11 @@ from peer.agent.audit import AuditEntry, AuditLog
 from peer.agent.audited import is_audited, paths_of
 from peer.agent.coherent_answers import CoherentAnswers, Opened
 from peer.agent.confined_root import ConfinedRoot, Walk
-from peer.agent.directory_snapshots import DirectorySnapshots
+from peer.agent.directory_snapshots import DirectorySnapshots, Proof
 from peer.agent.file_operations import FileOperations
 from peer.agent.lock_waiters import LockWaiters
 from peer.agent.locks import Locks
+from peer.agent.metadata_cache import MetadataCache
 from peer.agent.open_files import OpenFile, OpenFiles
 from peer.agent.tally import Tally
 from peer.errors import OperationFailed
@@ -105,6 +106,8 @@ class Dispatcher:
             self._close_roots: Final = opened.pop_all()
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._waiters: Final = LockWaiters()
+        self.cache: Final = MetadataCache(limits.cached_directory_entries)
+        self._directories: Final = DirectorySnapshots(self.cache)
         self._files: Final = OpenFiles(
             per_client=limits.open_files_per_client, total=min(limits.open_files, descriptors // 2)
         )
@@ -113,7 +116,7 @@ class Dispatcher:
             self._files,
             Locks(owners_per_client=limits.lock_owners_per_client, owners=descriptors // 4),
             self._waiters,
-            DirectorySnapshots(limits.cached_directory_entries),
+            self._directories,
         )
         self._by_request: Final[dict[type, Callable[[Any, Asker], AnyReply]]] = dict(self._operations.by_request)
         self.tally: Final = Tally()
@@ -122,9 +125,13 @@ class Dispatcher:
         self._busy: Final[dict[Address, int]] = {}
         self._left: Final[set[Address]] = set()
 
-    def follow_feeds(self, answers: CoherentAnswers) -> None:
-        """From now on tell what clients change, and answer as of a moment. To be called before the first request."""
+    def follow_feeds(self, answers: CoherentAnswers, proof: Proof) -> None:
+        """From now on tell what clients change, and answer as of a moment. To be called before the first request.
+
+        `proof` says when `cache`, which is told what happens, was told all.
+        """
         self._answers = answers
+        self._directories.prove_by(proof)
         self._by_request.update(
             {requests.FollowChanges: answers.follow_changes, requests.FetchChanges: answers.fetch_changes}
         )

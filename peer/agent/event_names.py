@@ -7,6 +7,7 @@ the kernel tells both directories while it holds them, stands where its first ha
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -45,6 +46,11 @@ class EventNames:
         self._arrivals: Final = {event.cookie: event for event in raw if event.has(InotifyConstants.IN_MOVED_TO)}
         departures = [event for event in raw if event.has(InotifyConstants.IN_MOVED_FROM)]
         self._joined: Final = {event.cookie for event in departures} & self._arrivals.keys()
+        named = Counter(_place(event) for event in raw if event.has(_APPEARED | _VANISHED))
+        self.made: Final = [_place(event) for event in raw if _is_new_file(event)]
+        """What was created and is no directory, by watch and name."""
+        self.made_once: Final = all(named[place] == 1 for place in self.made)
+        """Whether nothing else happened to those names."""
         self.half_moved: Final = len(self._joined) < len(departures)
         """Something moved, and where to may not have been read yet."""
         self._swapped: Final = self._moves_back([event for event in departures if event.cookie in self._joined])
@@ -76,6 +82,10 @@ class EventNames:
             if _place(there) == _place(second) and _place(back) == _place(first) and first.cookie not in found:
                 found |= {first.cookie: second, second.cookie: None}
         return found
+
+
+def _is_new_file(event: InotifyEvent) -> bool:
+    return event.has(InotifyConstants.IN_CREATE) and not event.has(InotifyConstants.IN_ISDIR)
 
 
 def _event(raw: InotifyEvent) -> Event:

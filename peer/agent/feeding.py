@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from peer.agent import file_attributes
 from peer.agent.access_policy import Path
+from peer.agent.cache_then_feeds import CacheThenFeeds
 from peer.agent.coherent_answers import CoherentAnswers
 from peer.agent.dispatcher import Dispatcher
 from peer.agent.feeds import Feeds, KeyOf
@@ -80,6 +81,7 @@ def watch_exports(
         clock=clock,
         padding=padding,
     )
-    watcher = Watcher(roots, feeds, heartbeat=heartbeat)
-    dispatcher.follow_feeds(CoherentAnswers(feeds, watcher, look))
+    told = CacheThenFeeds(dispatcher.cache, feeds)
+    watcher = Watcher(roots, told, heartbeat=heartbeat)
+    dispatcher.follow_feeds(CoherentAnswers(feeds, told, watcher, look), watcher.shows)
     return watcher, feeds

@@ -193,7 +193,7 @@ class ScopedFeed:
 
 
 class Feeds:
-    """All feeds of an agent; the watcher's `ChangeListener`. Thread-safe."""
+    """All feeds of an agent. Thread-safe."""
 
     def __init__(
         self,

@@ -115,7 +115,7 @@ class FileOperations:
         place = asker.place(request.path)
         with place.root.directory(place.components) as directory:
             return self._directories.page(
-                directory, after=request.after, limit=request.limit, metadata=request.metadata
+                directory, request.path, after=request.after, limit=request.limit, metadata=request.metadata
             )
 
     def create_dir(self, request: requests.CreateDir, asker: Asker) -> Metadata:

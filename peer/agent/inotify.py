@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import struct
+import termios
 from typing import Final, NamedTuple
 
 from watchdog.observers import inotify_c
@@ -30,6 +32,7 @@ _WANTED: Final = (
     | InotifyConstants.IN_EXCL_UNLINK
 )
 _HEAD: Final = struct.Struct("iIII")
+_COUNT: Final = struct.Struct("i")
 _READ: Final = 256 * 1024
 _MOST: Final = 16
 """Reads in one go: a program that writes without a pause must not keep what it did from being told."""
@@ -49,13 +52,17 @@ class InotifyEvent(NamedTuple):
 
 
 class Inotify:
-    """One inotify instance. Not thread-safe."""
+    """One inotify instance. Not thread-safe, but for `quiet`.
+
+    Of what `read` takes the reader says by `told` when it has passed it on.
+    """
 
     def __init__(self) -> None:
         """Raises `OSError` EMFILE when this user has too many (fs.inotify.max_user_instances)."""
         self.descriptor: Final = _checked(inotify_c.inotify_init())
         os.set_inheritable(self.descriptor, False)  # noqa: FBT003 - os calls take booleans by position
         os.set_blocking(self.descriptor, False)
+        self._telling = False
 
     def watch(self, directory: int) -> int:
         """Watch what the descriptor `directory` (opened for reading) is open on; the same number for the same one.
@@ -74,6 +81,7 @@ class Inotify:
 
     def read(self) -> list[InotifyEvent]:
         """What has happened since, in order; a bounded part of it when there is no end."""
+        self._telling = True  # before anything is taken, see `quiet`
         events: list[InotifyEvent] = []
         for _ in range(_MOST):
             try:
@@ -87,6 +95,22 @@ class Inotify:
                 events.append(InotifyEvent(watch, mask, cookie, buffer[at : at + length].rstrip(b"\0")))
                 at += length
         return events
+
+    def told(self) -> None:
+        """All that was read has been told."""
+        self._telling = False
+
+    def pending(self) -> bool:
+        """Whether something has happened that was not read."""
+        return _COUNT.unpack(fcntl.ioctl(self.descriptor, termios.FIONREAD, bytes(_COUNT.size))) != (0,)
+
+    def quiet(self) -> bool:
+        """Whether all that had happened when this was called has been read, and told. From any thread.
+
+        The kernel queues an event before the system call returns that it tells of. First the queue, then the mark:
+        what is not in the queue any more was taken after the mark had been set.
+        """
+        return not self.pending() and not self._telling
 
     def close(self) -> None:
         """Give all watches back."""

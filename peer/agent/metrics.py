@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from peer.agent.feeds import FeedCounts
+from peer.agent.metadata_cache import Counts
 from peer.agent.watch_counts import Watched
 from peer.errors import PeerError
 from schema.settings import split_address
@@ -34,6 +35,7 @@ class Sources:
     open_files: Callable[[], int]
     watched: Callable[[], Watched]
     feeds: Callable[[], FeedCounts]
+    cache: Callable[[], Counts]
 
 
 class AgentMetrics(Collector):
@@ -48,7 +50,7 @@ class AgentMetrics(Collector):
         for labels, count in sorted(self._sources.requests().items()):
             requests.add_metric(labels, count)
         yield requests
-        watched, feeds = self._sources.watched(), self._sources.feeds()
+        watched, feeds, cache = self._sources.watched(), self._sources.feeds(), self._sources.cache()
         for name, text, count in (
             ("watch_overflows", "Times that inotify lost events because its queue was full.", watched.overflows),
             ("watch_limit_refusals", "Directories that the watch limit left without a watch.", watched.limits),
@@ -57,12 +59,22 @@ class AgentMetrics(Collector):
             ("feed_batches", "Batches published, heartbeats among them.", feeds.batches),
             ("feed_changes", "Changes published.", feeds.changes),
             ("feed_bytes", "Bytes of sealed batches published.", feeds.bytes),
+            ("cache_pages_proven", "Pages of directories whose changes had all been told when asked.", cache.proven),
+            (
+                "cache_pages_unproven",
+                "Pages that were looked at: not under watch, or something was on.",
+                cache.unproven,
+            ),
+            ("cache_hits", "Names in pages whose attributes were known.", cache.hits),
+            ("cache_misses", "Names in pages whose attributes were looked at.", cache.misses),
         ):
             yield CounterMetricFamily(f"remotefs_agent_{name}", text, value=count)
         for name, text, value in (
             ("open_files", "Open files and directories of clients.", self._sources.open_files()),
             ("watched_directories", "Directories under watch.", watched.directories),
             ("watches_settled", "1 when every directory that can be watched is, 0 while it is not.", watched.settled),
+            ("cache_names", "Names of directories that are kept.", cache.names),
+            ("cache_bytes", "Memory of what is kept of directories, about.", cache.bytes),
             ("feeds", "Change feeds, one for each set of directories that clients may see.", feeds.feeds),
             ("feed_followers", "Clients that were told where a feed is, and may still follow it.", feeds.followers),
         ):

@@ -36,20 +36,23 @@ class Coverage(NamedTuple):
 NOT_COVERED: Final = Coverage(name=False, directory=False, listing=False)
 
 
+_NOWHERE: Final = (None, None)
+
+
 class Directory:
-    """One directory: its name in `parent`, the device that it is on, its watch (0: none).
+    """One directory: its name in `parent`, its device and inode number, its watch (0: none).
 
     `unwatched` counts the directories in it without a watch.
     """
 
-    __slots__ = ("children", "device", "name", "parent", "unwatched", "watch")
+    __slots__ = ("children", "identity", "name", "parent", "unwatched", "watch")
 
     def __init__(self, parent: Directory | None, name: bytes) -> None:
         self.parent = parent
         self.name = name
         self.children: dict[bytes, Directory] | None = None
         self.watch = 0
-        self.device = 0
+        self.identity = (0, 0)
         self.unwatched = 0
 
     def with_below(self) -> Iterator[Directory]:
@@ -162,18 +165,28 @@ class WatchedTree:
 
     def coverage(self, path: Path) -> Coverage:
         """What of `path` is under watch. From any thread."""
-        export = next((export for export in self.exports if path[: len(export)] == export), None)
-        if export is None:
-            return NOT_COVERED
-        parent: Directory | None = None
-        directory: Directory | None = self.exports[export]
-        for name in path[len(export) :]:
-            if directory is None or not directory.watch:
-                return NOT_COVERED
-            parent, directory = directory, self.child(directory, name)
+        parent, directory = self._at(path)
         watched = directory is not None and directory.watch != 0
         return Coverage(
             name=watched if parent is None else parent.watch != 0,
             directory=watched,
             listing=watched and directory is not None and not directory.unwatched,
         )
+
+    def listed(self, path: Path) -> tuple[int, int] | None:
+        """The directory at `path`, if all is told of it and of the names in it. From any thread."""
+        _, directory = self._at(path)
+        return directory.identity if directory is not None and directory.watch and not directory.unwatched else None
+
+    def _at(self, path: Path) -> tuple[Directory | None, Directory | None]:
+        """Where the name `path` is, and the directory that it names; nothing where somebody above has no watch."""
+        export = next((export for export in self.exports if path[: len(export)] == export), None)
+        if export is None:
+            return _NOWHERE
+        parent: Directory | None = None
+        directory: Directory | None = self.exports[export]
+        for name in path[len(export) :]:
+            if directory is None or not directory.watch:
+                return _NOWHERE
+            parent, directory = directory, self.child(directory, name)
+        return parent, directory

@@ -26,6 +26,8 @@ from peer.agent.confined_root import ConfinedRoot
 from peer.agent.doubts import Doubts
 from peer.agent.event_names import Event, EventNames
 from peer.agent.inotify import Inotify, reports_changes
+from peer.agent.look_marks import LookMarks
+from peer.agent.new_links import links_made
 from peer.agent.watch_counts import Counters, Watched
 from peer.agent.watched_directory import names_in, opened, outermost
 from peer.agent.watched_tree import NOT_COVERED, Coverage, Directory, WatchedTree
@@ -43,8 +45,6 @@ _SLICE: Final = 32
 _FEW: Final = 256
 """Names in a new directory that are told one by one; more are one `Swept`."""
 _IDLE: Final = 0.25
-_MARK: Final = 0.02
-"""Seconds at most and at least between two marks of how far everything had been looked at."""
 _DOUBT: Final = 0.02
 """Seconds until a doubt that no event answers is looked at again."""
 _FIRST_PAUSE: Final = 1.0
@@ -87,8 +87,7 @@ class Watcher:
         self._refused: deque[Directory] = deque()
         """Directories that the watch limit left without a watch."""
         self._retry_at = 0.0
-        self._marks: tuple[Marks, Marks] = ({}, {})
-        self._marked_at = 0.0
+        self._marks: Final = LookMarks(told.marks)
         self.doubts: Final = Doubts()
         self._complaints: Final = Pace(_COMPLAINTS_EVERY)
         self._stopping: Final = threading.Event()
@@ -123,6 +122,22 @@ class Watcher:
         if threading.current_thread() is not self._thread and self.doubts.concern(path):
             return NOT_COVERED
         return self._tree.coverage(path)
+
+    def shows(self, path: Path, identity: tuple[int, int]) -> bool:
+        """Whether `path` leads to the directory `identity`, and all that had happened to it and in it was told.
+
+        What had happened is what was complete when this was called. From any thread.
+        """
+        inotify = self._inotify
+        if inotify is None:
+            return False
+        try:
+            if not inotify.quiet():
+                return False
+        except OSError:
+            return False  # closed meanwhile
+        covered = self._tree.listed(path) == identity and not self.doubts.concern(path)
+        return covered and self._inotify is inotify  # else it was not ours that was quiet
 
     # --- on the watcher's thread
 
@@ -160,7 +175,8 @@ class Watcher:
             self._stopping.wait(COALESCE)
             doubted = self.doubts.raised
             self._take(inotify)
-        self._mark(now)
+            inotify.told()
+        self._marks.read_up_to(now)
         self.doubts.settle(doubted)
         if self._refused and now >= self._retry_at:
             self._retry_at = now + _LIMIT_PAUSE
@@ -213,17 +229,10 @@ class Watcher:
             return
         noted: dict[Path, bool] = {}
         for event in names.events():
-            self._apply(event, noted, self._marks[0])
+            self._apply(event, noted, self._marks.older)
         self._flush(noted)
-
-    def _mark(self, now: float) -> None:
-        """All that happened up to about now has been read, so what is looked at before the next time is not outdated.
-
-        Two marks are kept and the older one counts: an event is told a moment after what it is about is to be seen.
-        """
-        if now - self._marked_at >= _MARK:
-            self._marked_at = now
-            self._marks = (self._marks[1], self._told.marks())
+        if links_made(names, self._tree, self._roots, inotify):
+            self._told.linked()
 
     def _apply(self, event: Event, noted: dict[Path, bool], marks: Marks) -> None:
         tree = self._tree
@@ -349,9 +358,10 @@ class Watcher:
             return []
         try:
             with opened(self._roots[export], below) as descriptor:
-                directory.device = os.fstat(descriptor).st_dev
+                status = os.fstat(descriptor)
+                directory.identity = (status.st_dev, status.st_ino)
                 parent = directory.parent
-                if (parent is None or parent.device != directory.device) and not reports_changes(descriptor):
+                if (parent is None or parent.identity[0] != status.st_dev) and not reports_changes(descriptor):
                     self._complain(export + below, "it is on a file system that does not report its changes")
                     return []
                 watch = inotify.watch(descriptor)

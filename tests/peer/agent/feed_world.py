@@ -49,6 +49,11 @@ class World:
     def stat(self, *names):
         return self.ask(GetMetadata(self.path(*names)))
 
+    def quiet(self):
+        """Whether all that happened up to now was told."""
+        inotify = self.watcher._inotify
+        return inotify is not None and inotify.quiet() and not self.watcher.doubts
+
     def settle(self, reader):
         """Wait until all that happened up to now was told."""
         beacon = self.export / f"beacon-{secrets.token_hex(4)}"

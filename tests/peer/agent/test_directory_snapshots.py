@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from peer.agent.directory_snapshots import DirectorySnapshots
+from peer.agent.metadata_cache import MetadataCache
 
+PATH = (b"export",)
 HOUR_NS = 3_600_000_000_000
 
 
@@ -18,7 +20,8 @@ class Pages:
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch, max_entries: int = 10_000) -> None:
         self.directory, self.scans, self.now, self.wall_ns = directory, 0, 1000.0, None
-        self.snapshots = DirectorySnapshots(max_entries, clock=lambda: self.now, wall_clock_ns=self._wall_clock)
+        self.cache = MetadataCache(max_entries)
+        self.snapshots = DirectorySnapshots(self.cache, clock=lambda: self.now, wall_clock_ns=self._wall_clock)
         genuine = os.scandir
 
         def scandir(descriptor):
@@ -41,7 +44,7 @@ class Pages:
 
     def page(self, after: bytes = b"", limit: int = 10, *, metadata: bool = True):
         with self.opened() as descriptor:
-            return self.snapshots.page(descriptor, after=after, limit=limit, metadata=metadata)
+            return self.snapshots.page(descriptor, PATH, after=after, limit=limit, metadata=metadata)
 
     def names(self, limit: int = 10) -> list[bytes]:
         found: list[bytes] = []
@@ -161,7 +164,7 @@ def test_attributes_are_always_fresh(pages, export):
 def test_small_directories_are_not_kept(pages, export):
     fill(export, 10)
     pages.names(limit=10)
-    assert not pages.snapshots._kept
+    assert pages.cache.counts().names == 0
 
 
 def test_kept_scans_are_bounded(tmp_path, monkeypatch):
@@ -171,13 +174,13 @@ def test_kept_scans_are_bounded(tmp_path, monkeypatch):
         pages.directory.mkdir()
         fill(pages.directory, 40)
         pages.page()
-        assert pages.snapshots._entries == sum(len(kept.names) for kept in pages.snapshots._kept.values()) <= 100
-    assert len(pages.snapshots._kept) == 2
+        assert pages.cache.counts().names == sum(each.names for each in pages.cache._listings.values()) <= 100
+    assert pages.cache.counts().names == 80
     pages.directory = tmp_path / "huge"
     pages.directory.mkdir()
     names = fill(pages.directory, 101)
     assert pages.names() == names
-    assert len(pages.snapshots._kept) == 2
+    assert pages.cache.counts().names == 80
 
 
 @pytest.mark.parametrize("metadata", [True, False])

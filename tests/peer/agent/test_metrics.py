@@ -10,7 +10,8 @@ import pytest
 from peer.agent.metrics import MetricsAddressTaken, Sources, serve_metrics
 from peer.agent.tally import Tally
 from schema.replies import Done, Failure
-from schema.requests import DeleteFile, GetMetadata
+from schema.requests import DeleteFile, GetMetadata, ListDir
+from tests.peer.agent.feed_reader import until
 
 
 def sources(world):
@@ -19,6 +20,7 @@ def sources(world):
         open_files=lambda: world.dispatcher.open_files,
         watched=world.watcher.standing,
         feeds=world.feeds.counts,
+        cache=world.dispatcher.cache.counts,
     )
 
 
@@ -45,6 +47,9 @@ def test_what_the_agent_has_done_is_told(world, address):
         reader.wait_for_path(world.path("d", "f"))
         world.stat("d", "f")
         assert isinstance(world.stat("nothing"), Failure)
+        for _ in range(2):
+            until("all is told", world.quiet)
+            world.ask(ListDir(world.path("d")))
         told = page(address)
     finally:
         stop()
@@ -54,6 +59,11 @@ def test_what_the_agent_has_done_is_told(world, address):
     assert told["remotefs_agent_watches_settled"] == "1.0"
     assert told["remotefs_agent_watch_overflows_total"] == "0.0"
     assert told["remotefs_agent_feed_followers"] == "1.0"
+    assert told["remotefs_agent_cache_pages_proven_total"] == "2.0"
+    assert told["remotefs_agent_cache_pages_unproven_total"] == "0.0"
+    assert (told["remotefs_agent_cache_hits_total"], told["remotefs_agent_cache_misses_total"]) == ("1.0", "1.0")
+    assert told["remotefs_agent_cache_names"] == "1.0"
+    assert float(told["remotefs_agent_cache_bytes"]) > 500
     assert float(told["remotefs_agent_feed_changes_total"]) >= 2
     assert float(told["remotefs_agent_feed_bytes_total"]) > 100
 
