@@ -18,7 +18,7 @@ Name = Annotated[bytes, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
 RelativePath = Annotated[tuple[Name, ...], msgspec.Meta(max_length=MAX_DEPTH)]
 """Components from the agent's ``/`` downwards; the empty tuple is ``/`` itself."""
 
-_FORBIDDEN = (b".", b"..", b"")
+_FORBIDDEN = frozenset((b".", b"..", b""))
 
 
 class PathError(ValueError):
@@ -40,8 +40,12 @@ def checked_name(name: bytes) -> bytes:
 
 def checked(path: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """Give `path` back if each component is a name and the whole is within bounds. Raises `PathError`."""
-    for name in path:
-        checked_name(name)
+    joined = b"/".join(path)
+    if joined.count(b"/") >= len(path) or b"\0" in joined or not _FORBIDDEN.isdisjoint(path):
+        for name in path:
+            checked_name(name)  # says which
+    if path and max(map(len, path)) > MAX_NAME:
+        checked_name(max(path, key=len))
     if len(path) > MAX_DEPTH or sum(map(len, path)) > MAX_PATH:
         raise PathError(f"a path has at most {MAX_DEPTH} components and {MAX_PATH} bytes", too_long=True)
     return path

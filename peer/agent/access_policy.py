@@ -84,6 +84,8 @@ class AccessPolicy:
             for export in self.exports:
                 if _covers(export, path):
                     read_only_paths = self._rules.read_only_paths
+                    if not read_only_paths:
+                        return Grant(export, path[len(export) :], rule.read_only, holds_read_only=False)
                     return Grant(
                         export,
                         path[len(export) :],

@@ -43,26 +43,28 @@ from schema.requests import AnyRequest
 Opened = tuple[Path, tuple[int, int]]
 """The path that a handle was opened by, and the device and inode number that it is open on."""
 
-_ABOUT_ONE_PATH: Final = (
-    requests.Attach,
-    requests.GetMetadata,
-    requests.SetMetadata,
-    requests.CheckAccess,
-    requests.ListDir,
-    requests.OpenFile,
-    requests.CreateFile,
-    requests.ReadFile,
-    requests.WriteFile,
-    requests.AllocateSpace,
-    requests.CopyRange,
-    requests.CreateDir,
-    requests.CreateSymlink,
-    requests.CreateNode,
-    requests.DeleteFile,
-    requests.RemoveDir,
-    requests.ReadSymlink,
-    requests.GetXattr,
-    requests.ListXattrs,
+_ABOUT_ONE_PATH: Final = frozenset(
+    {
+        requests.Attach,
+        requests.GetMetadata,
+        requests.SetMetadata,
+        requests.CheckAccess,
+        requests.ListDir,
+        requests.OpenFile,
+        requests.CreateFile,
+        requests.ReadFile,
+        requests.WriteFile,
+        requests.AllocateSpace,
+        requests.CopyRange,
+        requests.CreateDir,
+        requests.CreateSymlink,
+        requests.CreateNode,
+        requests.DeleteFile,
+        requests.RemoveDir,
+        requests.ReadSymlink,
+        requests.GetXattr,
+        requests.ListXattrs,
+    }
 )
 _WITH_METADATA: Final = (
     replies.Attached,
@@ -91,13 +93,15 @@ _CHANGES_A_NAME: Final = (
     requests.CreateNode,
     requests.DeleteFile,
 )
-_CHANGING: Final = (
-    *_CHANGES_A_FILE,
-    *_CHANGES_A_NAME,
-    requests.CreateDir,
-    requests.CreateLink,
-    requests.RemoveDir,
-    requests.RenamePath,
+_CHANGING: Final = frozenset(
+    {
+        *_CHANGES_A_FILE,
+        *_CHANGES_A_NAME,
+        requests.CreateDir,
+        requests.CreateLink,
+        requests.RemoveDir,
+        requests.RenamePath,
+    }
 )
 _RENAME_EXCHANGE: Final = 2
 NO_FEED: Final = Moment(0, 0)
@@ -109,6 +113,7 @@ class Before(NamedTuple):
 
     moment: Moment
     marks: Marks
+    """Of the feeds, where something is to be changed."""
     began_ns: int
     """By the wall clock, nanoseconds since the epoch."""
     paths: tuple[Path, ...]
@@ -149,12 +154,12 @@ class CoherentAnswers:
         moment = self._feeds.moment(asker.client.peer)
         if moment is None:
             return Before(NO_FEED, self._feeds.marks(), 0, (), ()) if _is_a_change(request) else None
-        marks = self._feeds.marks()
+        marks = self._feeds.marks() if _is_a_change(request) else {}
         began_ns = self._wall_clock_ns()
         paths: tuple[Path, ...] = ()
         if isinstance(request, requests.VerifyMetadata):
             paths = tuple(directory.path for directory in request.directories)
-        elif isinstance(request, _ABOUT_ONE_PATH):
+        elif type(request) in _ABOUT_ONE_PATH:
             path: Path = opened[0] if opened is not None else getattr(request, "path", ())
             paths = (path,)
         coverage = tuple(map(self._watcher.coverage, paths))
@@ -271,7 +276,7 @@ def _goes_with_change_time(request: AnyRequest, reply: AnyReply) -> bool:
 
 
 def _is_a_change(request: AnyRequest) -> bool:
-    return isinstance(request, _CHANGING) or _truncates(request)
+    return type(request) in _CHANGING or _truncates(request)
 
 
 def _truncates(request: AnyRequest) -> bool:

@@ -91,9 +91,11 @@ class ConfinedRoot:
 
     def open(self, components: tuple[bytes, ...], flags: int) -> int:
         """A new descriptor for what `components` names; `flags` are those of openat2. Raises `OSError`."""
-        pieces = list(_pieces(components))
-        if not pieces:
+        if not components:
             return os.open(b".", flags | os.O_CLOEXEC, dir_fd=self.descriptor)
+        if sum(map(len, components)) + len(components) <= _PIECE:
+            return self._walk(self.descriptor, components, flags)
+        pieces = list(_pieces(components))
         directory = self.descriptor
         try:
             for piece in pieces[:-1]:

@@ -48,19 +48,21 @@ Answer = Callable[[AnyReply], None]
 _MESSAGE: Final = 1024
 _VIEW_SECONDS: Final = 60.0
 
-_BY_HANDLE_ALONE: Final = (
-    requests.ReadFile,
-    requests.FlushFile,
-    requests.CloseFile,
-    requests.SeekData,
-    requests.LockFile,
-    requests.TestLock,
-    requests.Cancel,
-    requests.KeepAlive,
+_BY_HANDLE_ALONE: Final = frozenset(
+    {
+        requests.ReadFile,
+        requests.FlushFile,
+        requests.CloseFile,
+        requests.SeekData,
+        requests.LockFile,
+        requests.TestLock,
+        requests.Cancel,
+        requests.KeepAlive,
+    }
 )
 """Requests whose every right was settled when the file was opened: they are done as the agent itself."""
 
-_CREATING: Final = (requests.CreateFile, requests.CreateDir, requests.CreateNode)
+_CREATING: Final = frozenset({requests.CreateFile, requests.CreateDir, requests.CreateNode})
 """Requests that the umask has a say in."""
 
 
@@ -224,13 +226,17 @@ class Dispatcher:
         return self._operations.opened(handle, asker) if handle else None
 
     def _operate(self, request: AnyRequest, asker: Asker) -> AnyReply:
-        operation = self._by_request.get(type(request))
+        kind = type(request)
+        operation = self._by_request.get(kind)
         if operation is None:
-            raise OperationFailed(MALFORMED, f"{type(request).__name__} is not an operation on files")
+            raise OperationFailed(MALFORMED, f"{kind.__name__} is not an operation on files")
+        as_caller = asker.preserved and kind not in _BY_HANDLE_ALONE
+        if not as_caller and kind not in _CREATING:
+            return operation(request, asker)
         with contextlib.ExitStack() as acting:
-            if isinstance(request, _CREATING):
+            if kind in _CREATING:
                 acting.enter_context(self._acting.umask_of(asker.caller))
-            if asker.preserved and not isinstance(request, _BY_HANDLE_ALONE):
+            if as_caller:
                 acting.enter_context(self._acting.identity_of(asker.caller))
             return operation(request, asker)
 

@@ -156,7 +156,11 @@ class FileOperations:
     # --- files by name or handle
 
     def get_metadata(self, request: requests.GetMetadata, asker: Asker) -> Metadata:
-        with self._found(request, asker) as descriptor:
+        if request.handle:
+            with self._open_files.use(asker.client, request.handle) as file:
+                return Metadata(file_attributes.metadata(file.descriptor))
+        place = asker.place(request.path)
+        with place.root.object(place.components) as descriptor:  # without `_found`: nothing is asked as often
             return Metadata(file_attributes.metadata(descriptor))
 
     def set_metadata(self, request: requests.SetMetadata, asker: Asker) -> Metadata:

@@ -51,11 +51,10 @@ _FACCESSAT2: Final = 439
 _number: Final = _NUMBERS.get(platform.machine())
 _blocking: Final = ctypes.CDLL(None, use_errno=True)
 _quick: Final = ctypes.PyDLL(None, use_errno=True)
+_syscall_openat2: Final = _blocking["syscall"]  # a function object of its own, with types of its own
+_syscall_openat2.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
+_OPEN_HOW: Final = struct.Struct("=QQQ")
 _FLOCK_RECORD: Final = struct.Struct("hhqqi0q")
-
-
-class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
 class _Timespec(ctypes.Structure):
@@ -77,16 +76,8 @@ def _numbers() -> _Numbers:
 
 def openat2(directory: int, path: bytes, flags: int, mode: int, resolve: int) -> int:
     """Open beneath `directory`: a new descriptor, close-on-exec. ENOSYS before Linux 5.6."""
-    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
-    return _checked(
-        _blocking.syscall(
-            ctypes.c_long(_OPENAT2),
-            ctypes.c_long(directory),
-            ctypes.c_char_p(path),
-            ctypes.byref(how),
-            ctypes.c_size_t(ctypes.sizeof(how)),
-        )
-    )
+    how = _OPEN_HOW.pack(flags | os.O_CLOEXEC, mode, resolve)
+    return _checked(_syscall_openat2(_OPENAT2, directory, path, how, _OPEN_HOW.size))
 
 
 def renameat2(source_directory: int, source: bytes, directory: int, name: bytes, flags: int) -> None:

@@ -180,13 +180,15 @@ class WatchedTree:
 
     def _at(self, path: Path) -> tuple[Directory | None, Directory | None]:
         """Where the name `path` is, and the directory that it names; nothing where somebody above has no watch."""
-        export = next((export for export in self.exports if path[: len(export)] == export), None)
-        if export is None:
+        for export in self.exports:
+            if path[: len(export)] == export:
+                break
+        else:
             return _NOWHERE
         parent: Directory | None = None
         directory: Directory | None = self.exports[export]
         for name in path[len(export) :]:
             if directory is None or not directory.watch:
                 return _NOWHERE
-            parent, directory = directory, self.child(directory, name)
+            parent, directory = directory, directory.children.get(name) if directory.children else None
         return parent, directory

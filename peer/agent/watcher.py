@@ -119,7 +119,7 @@ class Watcher:
     def coverage(self, path: Path) -> Coverage:
         """What of `path` is under watch. To be asked after the feed's moment was taken."""
         # What is doubted is what this watcher's own thread is about to tell: to it, the tree is as it should be.
-        if threading.current_thread() is not self._thread and self.doubts.concern(path):
+        if self.doubts and threading.current_thread() is not self._thread and self.doubts.concern(path):
             return NOT_COVERED
         return self._tree.coverage(path)
 

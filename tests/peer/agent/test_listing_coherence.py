@@ -20,7 +20,7 @@ from tests.peer.agent.feed_reader import until
 from tests.peer.agent.feed_world import World, exchange
 
 NAMES = ("a", "b", "c")
-STEPS = 4000
+STEPS = 3000
 
 
 @pytest.fixture(params=[True, False], ids=["followed", "nobody follows"])
@@ -238,7 +238,7 @@ def test_answers_are_right_while_somebody_else_writes_elsewhere(local):
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        for number in range(1500):
+        for number in range(500):
             (quiet / "f").chmod(0o600 + number % 2)
             deadline = time.monotonic() + 0.006
             while time.monotonic() < deadline:
@@ -246,7 +246,9 @@ def test_answers_are_right_while_somebody_else_writes_elsewhere(local):
     finally:
         ending.set()
         writer.join()
-    assert local.dispatcher.cache.counts().hits > 1000
+    counts = local.dispatcher.cache.counts()
+    assert counts.hits > 20, counts
+    assert counts.unproven > 20, counts
 
 
 def test_attributes_are_believed_for_a_short_time_though_nothing_is_told(local, tmp_path, monkeypatch):
