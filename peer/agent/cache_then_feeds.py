@@ -23,11 +23,13 @@ class CacheThenFeeds:
         self.marks: Final = feeds.marks
         self.heartbeat: Final = feeds.heartbeat
 
-    def changed(self, *paths: Path, left: Collection[Path] = ()) -> None:
+    def changed(
+        self, *paths: Path, left: Collection[Path] = (), written: Collection[Path] = (), own: bool = False
+    ) -> None:
         """See `Feeds`."""
         self._cache.changed(paths, left)
         try:
-            self._feeds.changed(*paths, left=left)
+            self._feeds.changed(*paths, left=left, written=written, own=own)
         finally:
             self._cache.told()
 

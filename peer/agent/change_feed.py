@@ -39,7 +39,7 @@ BATCH_BYTES: Final = 256 * 1024
 REMEMBERED: Final = 65_536
 """Paths whose last published state is remembered, so that nothing is published twice."""
 _OWN: Final = 4096
-"""Own changes of names that inotify has not told of yet."""
+"""Own changes that inotify has not told of yet: of names, and of contents."""
 _SEARCHED: Final = 4096
 """With more remembered paths than this, all are forgotten rather than searched for those below a directory."""
 _FIXED_BYTES: Final = 160
@@ -81,6 +81,8 @@ class ChangeFeed:
         self._answers: Final = RecentAnswers()
         self._own_names: OrderedDict[tuple[Path, Path | None], int] = OrderedDict()
         """What clients had made or renamed, and from where, with its inode number: inotify tells of it once more."""
+        self._own_writes: OrderedDict[Path, FileMetadata | None] = OrderedDict()
+        """What clients wrote to, with what was published of it then: the same."""
 
     @property
     def moment(self) -> Moment:
@@ -106,15 +108,24 @@ class ChangeFeed:
             self._looks += 1
             self._answers.tell_names(self._looks, path)
 
-    def changed(self, *paths: Path, left: Collection[Path] = ()) -> None:
+    def changed(
+        self, *paths: Path, left: Collection[Path] = (), written: Collection[Path] = (), own: bool = False
+    ) -> None:
         """Something may have happened to each of `paths`; what did is published, what was published before is not.
 
-        From those in `left` a directory went away: what is there now, if anything, is another thing.
+        From those in `left` a directory went away: what is there now, if anything, is another thing. Those in `written`
+        have perhaps another content: a write(2) sets the times before it copies, so they may have been published while
+        it did, and are once more when it is done. `own`: a client asked for this, and inotify will say so once more.
         """
         with self._lock:
             changes: list[Change] = []
             for path in paths:
-                changes += self._replaced(path) if path in left else self._looked(path)
+                changes += self._replaced(path) if path in left else self._looked(path, written=path in written)
+                if own:
+                    self._own_writes.pop(path, None)
+                    self._own_writes[path] = self._published.get(path, (0, None))[1]
+                    if len(self._own_writes) > _OWN:
+                        self._own_writes.popitem(last=False)
             self._number_them(changes)
 
     def appeared(self, path: Path, *, own: int | None = None) -> None:
@@ -173,6 +184,7 @@ class ChangeFeed:
             self._ring_bytes = 0
             self._published.clear()
             self._own_names.clear()
+            self._own_writes.clear()
             self._answers.clear()
             self._publish(ChangeBatch(self._epoch, 1))
             return Moment(self._epoch, 0)
@@ -210,7 +222,7 @@ class ChangeFeed:
         except OSError:
             return None  # `_looked` looks once more and says what that means
 
-    def _looked(self, path: Path) -> list[Change]:
+    def _looked(self, path: Path, *, written: bool = False) -> list[Change]:
         cover = self._cover(path)
         try:
             metadata = self._look(path)
@@ -218,7 +230,10 @@ class ChangeFeed:
             return self._unknown(path)
         if not cover.holds(metadata):
             return self._unknown(path)
-        return [Changed(path, metadata)] if self._remember(path, metadata) else []
+        news = self._remember(path, metadata)
+        if written and not _same(self._own_writes.pop(path, None), metadata):
+            news = True
+        return [Changed(path, metadata)] if news else []
 
     def _unknown(self, path: Path) -> list[Change]:
         self._forget_below(path)

@@ -19,8 +19,11 @@ class ChangeListener(Protocol):
     def marks(self) -> Marks:
         """Taken before events are read."""
 
-    def changed(self, *paths: Path, left: Collection[Path] = ()) -> None:
-        """Something may have happened to each of them; from those in `left` a directory went away."""
+    def changed(self, *paths: Path, left: Collection[Path] = (), written: Collection[Path] = ()) -> None:
+        """Something may have happened to each of them.
+
+        From those in `left` a directory went away, and the content of those in `written` may be another.
+        """
 
     def appeared(self, path: Path) -> None:
         """A directory is new there."""

@@ -252,7 +252,7 @@ class CoherentAnswers:
         elif isinstance(request, _CHANGES_A_NAME):
             self._told.changed(request.path, request.path[:-1])
         elif isinstance(request, _CHANGES_A_FILE) or _truncates(request):
-            self._told.changed(opened[0] if opened is not None else getattr(request, "path", ()))
+            self._told.changed(opened[0] if opened is not None else getattr(request, "path", ()), own=True)
 
     def _tell_renamed(self, request: requests.RenamePath, marks: Marks) -> None:
         source, destination = request.source, request.destination

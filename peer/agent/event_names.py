@@ -31,6 +31,8 @@ class Event(NamedTuple):
     is_directory: bool = False
     appeared: bool = False
     vanished: bool = False
+    written: bool = False
+    """Its content may be another, whatever its attributes say."""
     ended: bool = False
     """The watch is no more."""
     unmounted: bool = False
@@ -95,6 +97,7 @@ def _event(raw: InotifyEvent) -> Event:
         is_directory=raw.has(InotifyConstants.IN_ISDIR),
         appeared=raw.has(_APPEARED),
         vanished=raw.has(_VANISHED),
+        written=raw.has(InotifyConstants.IN_MODIFY),
         ended=raw.has(_ENDED),
         unmounted=raw.has(InotifyConstants.IN_UNMOUNT),
     )

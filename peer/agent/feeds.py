@@ -120,11 +120,11 @@ class ScopedFeed:
         self._ending = True
         self.replace_seal()
 
-    def changed(self, paths: Iterable[Path], left: Collection[Path]) -> None:
+    def changed(self, paths: Iterable[Path], left: Collection[Path], written: Collection[Path], *, own: bool) -> None:
         """See `Feeds`."""
         seen = [path for path in paths if self._sees(path)]
         if seen:
-            self.core.changed(*seen, left=left)
+            self.core.changed(*seen, left=left, written=written, own=own)
 
     def appeared(self, path: Path, own: int | None) -> None:
         """See `Feeds`."""
@@ -290,10 +290,12 @@ class Feeds:
         """How far each feed has looked."""
         return {feed: feed.core.mark for feed in self._by_scope.values()}
 
-    def changed(self, *paths: Path, left: Collection[Path] = ()) -> None:
-        """Something may have happened to each of `paths`; from those in `left` a directory went away."""
+    def changed(
+        self, *paths: Path, left: Collection[Path] = (), written: Collection[Path] = (), own: bool = False
+    ) -> None:
+        """See `ChangeFeed.changed`."""
         for feed in self._by_scope.values():
-            feed.changed(paths, left)
+            feed.changed(paths, left, written, own=own)
 
     def appeared(self, path: Path, own: Marks | None = None) -> None:
         """A directory is new at `path`; `own` are the marks from before a client's request that made it."""

@@ -28,6 +28,7 @@ from peer.agent.event_names import Event, EventNames
 from peer.agent.inotify import Inotify, reports_changes
 from peer.agent.look_marks import LookMarks
 from peer.agent.new_links import links_made
+from peer.agent.noted_names import NotedNames
 from peer.agent.watch_counts import Counters, Watched
 from peer.agent.watched_directory import names_in, opened, outermost
 from peer.agent.watched_tree import NOT_COVERED, Coverage, Directory, WatchedTree
@@ -227,49 +228,43 @@ class Watcher:
             self.counters.overflows += 1
             self._begin_anew("inotify lost events, its queue was full (fs.inotify.max_queued_events)")
             return
-        noted: dict[Path, bool] = {}
+        noted = NotedNames(self._told)
         for event in names.events():
             self._apply(event, noted, self._marks.older)
-        self._flush(noted)
+        noted.tell()
         if links_made(names, self._tree, self._roots, inotify):
             self._told.linked()
 
-    def _apply(self, event: Event, noted: dict[Path, bool], marks: Marks) -> None:
+    def _apply(self, event: Event, noted: NotedNames, marks: Marks) -> None:
         tree = self._tree
         directory = tree.watched(event.watch)
         if event.ended:
             tree.lost_watch(event.watch)
             if event.unmounted and directory is not None:
-                self._flush(noted)
+                noted.tell()
                 self._unmounted(directory)
             return
         if directory is None:
             return
         here = tree.path(directory)
         if not event.name:
-            noted.setdefault(here, False)
+            noted.add(here)
             return
         if event.appeared or event.vanished:
-            noted.setdefault(here, False)
+            noted.add(here)
         to = tree.watched(event.target.watch) if event.target is not None else None
         if event.target is not None and to is not None:
-            noted.setdefault(tree.path(to), False)
-            self._flush(noted)
+            noted.add(tree.path(to))
+            noted.tell()
             self._move(event, directory, to, event.target.name, marks)
         elif event.appeared and event.is_directory:
-            self._flush(noted)
+            noted.tell()
             self._appear(directory, event.name)
         else:
             left = event.vanished and event.is_directory
             if left:
                 self._forget(tree.child(directory, event.name))
-            path = (*here, event.name)
-            noted[path] = left or noted.get(path, False)
-
-    def _flush(self, noted: dict[Path, bool]) -> None:
-        if noted:
-            self._told.changed(*noted, left={path for path, left in noted.items() if left})
-            noted.clear()
+            noted.add((*here, event.name), left=left, written=event.written)
 
     def _move(self, event: Event, source: Directory, to: Directory, name: bytes, marks: Marks) -> None:
         tree = self._tree

@@ -75,6 +75,36 @@ def test_what_was_published_is_not_published_twice(feed):
     assert feed.fresh() == [Changed(A, metadata(1, mtime=5))]
 
 
+def test_a_write_is_told_when_it_is_done_though_its_times_were_published_while_it_was_not(feed):
+    feed.files[A] = metadata(1)
+    feed.core.changed(A)
+    feed.fresh()
+    for _ in range(2):
+        feed.core.changed(A, written={A})
+        assert feed.fresh() == [Changed(A, metadata(1))]
+
+
+def test_a_write_of_a_client_is_told_once_and_the_next_of_somebody_else_too(feed):
+    feed.files[A] = metadata(1)
+    feed.core.changed(A, own=True)
+    assert feed.fresh() == [Changed(A, metadata(1))]
+    feed.files[A] = metadata(1, atime=5)
+    feed.core.changed(A, written={A})
+    assert feed.fresh() == []
+    feed.core.changed(A, written={A})
+    assert len(feed.fresh()) == 1
+
+
+def test_what_somebody_else_wrote_after_a_client_is_told(feed):
+    feed.files[A] = metadata(1)
+    feed.core.changed(A, own=True)
+    feed.files[A] = metadata(1, mtime=5)
+    feed.core.changed(A)
+    feed.fresh()
+    feed.core.changed(A, written={A})
+    assert feed.fresh() == [Changed(A, metadata(1, mtime=5))]
+
+
 def test_what_cannot_be_looked_at_is_not_called_gone(feed):
     feed.unreadable.add(A)
     feed.core.changed(A)
