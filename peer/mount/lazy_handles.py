@@ -34,6 +34,7 @@ FIRST: Final = 1 << 61
 """Handles from here on are promises; `durable_handles` does not count so far, and `pretence` begins beyond."""
 _GONE: Final = frozenset({"ENOENT", "ENOTDIR", "ELOOP", "EISDIR", "ENXIO"})
 """What opening says when something else, or nothing, has the name."""
+_DENIED: Final = frozenset({"EACCES", "EPERM"})
 _STALE: Final = "ESTALE"
 
 
@@ -129,15 +130,26 @@ class LazyHandles(Decorator):
         """The handle inside of a promised one. Raises `OperationFailed`: ESTALE when the file is gone."""
         promise = self._promises.get(number)
         if promise is None:
-            raise OperationFailed("EBADF", f"no open file has the handle {number}")
-        if promise.handle is None:
+            raise _unknown(number)
+        if promise.handle is not None:
+            return promise.handle
+        # No lock is held across a question, so two may have asked: the first handle is kept, whatever has become of
+        # the name when the other one asked.
+        failure: OperationFailed | None = None
+        opened: int | None = None
+        try:
             opened = self._open(number, promise)
-            # No lock is held across a question, so two may have asked: the first handle is kept.
-            with self._lock:
-                kept = promise.handle = promise.handle or opened
-            if kept != opened:
-                self._give_back(opened, promise)
-        return promise.handle
+        except OperationFailed as refused:
+            failure = refused
+        with self._lock:
+            if self._promises.get(number) is promise:
+                promise.handle = promise.handle or opened
+            kept = promise.handle
+        if opened is not None and kept != opened:
+            self._give_back(opened, promise)
+        if kept is None:
+            raise failure or _unknown(number)  # nobody could, or it was closed meanwhile
+        return kept
 
     def _open(self, number: int, promise: _Promise) -> int:
         path = self._path_of(number)
@@ -146,7 +158,7 @@ class LazyHandles(Decorator):
         try:
             opened = self.inner.open_file(OpenFile(path, os.O_RDONLY), promise.caller)
         except OperationFailed as failure:
-            if failure.code in _GONE:
+            if failure.code in _GONE or (failure.code in _DENIED and self._is_another(path, promise)):
                 raise _gone(promise) from failure
             raise
         promised = promise.metadata.volume, promise.metadata.inode, promise.generation
@@ -154,6 +166,14 @@ class LazyHandles(Decorator):
             self._give_back(opened.handle, promise)
             raise _gone(promise)
         return opened.handle
+
+    def _is_another(self, path: RelativePath, promise: _Promise) -> bool:
+        """Whether what may not be opened at `path` is another file than was promised."""
+        try:
+            there = self.inner.get_metadata(GetMetadata(path), promise.caller).metadata
+        except OperationFailed:
+            return False
+        return (there.volume, there.inode) != (promise.metadata.volume, promise.metadata.inode)
 
     def _give_back(self, handle: int, promise: _Promise) -> None:
         with contextlib.suppress(OperationFailed):  # the agent's lease on us closes what this does not
@@ -165,6 +185,10 @@ class LazyHandles(Decorator):
         if failure.code != _STALE or promise is None or promise.handle is not None:
             raise failure
         return promise.metadata
+
+
+def _unknown(number: int) -> OperationFailed:
+    return OperationFailed("EBADF", f"no open file has the handle {number}")
 
 
 def _gone(promise: _Promise) -> OperationFailed:

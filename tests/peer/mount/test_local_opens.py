@@ -147,6 +147,40 @@ def test_a_file_whose_name_somebody_else_took_is_read_on_as_it_was(laptop, how):
     laptop.files.close(handle)
 
 
+def test_two_who_open_it_at_once_agree_though_its_name_is_gone_in_between(laptop):
+    handle = laptop.files.open(b"a", os.O_RDONLY)
+    ask, others = laptop.remote.ask, []
+
+    def meanwhile(request):
+        if isinstance(request, OpenFile) and not others:  # another thread is quicker, and the name goes after that
+            others.append("one")
+            laptop.contents.blocks.clear()
+            others.append(laptop.files.read(handle))
+            laptop.remote.write(DeleteFile(NAME))
+        return ask(request)
+
+    laptop.remote.ask = meanwhile
+    laptop.contents.blocks.clear()
+    assert laptop.files.read(handle) == b"text"
+    assert others == ["one", b"text"]
+    laptop.contents.blocks.clear()
+    assert laptop.files.read(handle) == b"text"
+
+
+def test_what_is_opened_when_its_handle_was_closed_meanwhile_is_given_back(laptop):
+    handle = laptop.files.open(b"a", os.O_RDONLY)
+    ask = laptop.remote.ask
+
+    def meanwhile(request):
+        if isinstance(request, OpenFile):
+            laptop.files.close(handle)
+        return ask(request)
+
+    laptop.remote.ask = meanwhile
+    laptop.files.unlink(b"a")
+    assert laptop.asks() == ["OpenFile", "CloseFile", "DeleteFile"]
+
+
 def test_another_file_with_the_same_inode_number_is_not_taken_for_it(laptop):
     handle = laptop.files.open(b"a", os.O_RDONLY)
     ask = laptop.remote.ask
@@ -187,6 +221,24 @@ def test_a_right_that_was_lost_since_is_said(laptop):
     with refused("EACCES"):
         laptop.files.read(handle)
     laptop.agent.broken = None
+    assert laptop.files.read(handle) == b"text"
+
+
+def test_what_may_not_be_opened_counts_for_the_file_that_was(laptop):
+    make(laptop, (b"b",), b"other")
+    handle = laptop.files.open(b"a", os.O_RDONLY)
+    ask = laptop.remote.ask
+
+    def guarded(request):
+        if isinstance(request, OpenFile):
+            raise OperationFailed("EACCES")
+        return ask(request)
+
+    laptop.remote.ask = guarded
+    elsewhere(laptop, SetMetadata(NAME, mode=0))
+    with refused("EACCES"):
+        laptop.files.read(handle)
+    elsewhere(laptop, RenamePath((b"b",), NAME))
     assert laptop.files.read(handle) == b"text"
 
 
