@@ -20,7 +20,7 @@ from peer.mount.bulk_verification import BulkVerification, Question
 from peer.mount.cached_handles import CachedHandles
 from peer.mount.coherent_cache import CoherentCache
 from peer.mount.content_reads import ContentReads
-from peer.mount.effects import Effects
+from peer.mount.effects import Effects, fact_at, made_at, reaching
 from peer.mount.knowledge import Asked
 from peer.mount.listing_pages import ListingPages, page_of
 from peer.mount.local_opens import LocalOpens
@@ -191,7 +191,7 @@ class CachedFileSystem(Decorator):
             opened = here
         elif request.flags & os.O_TRUNC:
             effects = Effects(doubted=(request.path,), linked=True)
-            opened = self._change(lambda: self.inner.open_file(request, caller), effects, _fact_at(request.path))
+            opened = self._change(lambda: self.inner.open_file(request, caller), effects, fact_at(request.path))
         else:
             asked = self._known.asking()
             try:
@@ -206,8 +206,8 @@ class CachedFileSystem(Decorator):
 
     def create_file(self, request: CreateFile, caller: Caller) -> OpenedFile:
         """See `FileSystem`."""
-        effects = _made(request.path)
-        opened = self._change(lambda: self.inner.create_file(request, caller), effects, _fact_at(request.path))
+        effects = made_at(request.path)
+        opened = self._change(lambda: self.inner.create_file(request, caller), effects, fact_at(request.path))
         return self._opened(request.path, opened)
 
     def read_file(self, request: ReadFile, caller: Caller) -> FileData:
@@ -245,30 +245,30 @@ class CachedFileSystem(Decorator):
         if request.handle:
             return self._change_open(request.handle, lambda: self.inner.set_metadata(request, caller))
         effects = Effects(doubted=(request.path,))
-        return self._change(lambda: self.inner.set_metadata(request, caller), effects, _fact_at(request.path))
+        return self._change(lambda: self.inner.set_metadata(request, caller), effects, fact_at(request.path))
 
     def create_dir(self, request: CreateDir, caller: Caller) -> Metadata:
         """See `FileSystem`."""
 
         def told(reply: Metadata) -> Effects:
-            return _made(request.path)._replace(facts=((request.path, reply.metadata),), made=request.path)
+            return made_at(request.path)._replace(facts=((request.path, reply.metadata),), made=request.path)
 
-        return self._change(lambda: self.inner.create_dir(request, caller), _made(request.path), told)
+        return self._change(lambda: self.inner.create_dir(request, caller), made_at(request.path), told)
 
     def create_symlink(self, request: CreateSymlink, caller: Caller) -> Metadata:
         """See `FileSystem`."""
-        effects = _made(request.path)
-        return self._change(lambda: self.inner.create_symlink(request, caller), effects, _fact_at(request.path))
+        effects = made_at(request.path)
+        return self._change(lambda: self.inner.create_symlink(request, caller), effects, fact_at(request.path))
 
     def create_node(self, request: CreateNode, caller: Caller) -> Metadata:
         """See `FileSystem`."""
-        effects = _made(request.path)
-        return self._change(lambda: self.inner.create_node(request, caller), effects, _fact_at(request.path))
+        effects = made_at(request.path)
+        return self._change(lambda: self.inner.create_node(request, caller), effects, fact_at(request.path))
 
     def create_link(self, request: CreateLink, caller: Caller) -> Metadata:
         """See `FileSystem`."""
         effects = Effects(doubted=(request.existing, request.path, request.path[:-1]), linked=True)
-        return self._change(lambda: self.inner.create_link(request, caller), effects)
+        return self._change(lambda: self.inner.create_link(request, caller), effects, reaching(effects))
 
     def remove_dir(self, request: RemoveDir, caller: Caller) -> Done:
         """See `FileSystem`."""
@@ -340,22 +340,22 @@ class CachedFileSystem(Decorator):
         if not handle:
             return Effects(doubted=(path,), linked=True)
         found = self._handles.path(handle)
-        return Effects(doubted=() if found is None else (found,), linked=True)
+        return Effects(doubted=() if found is None else (found,), files=self._handles.files(handle), linked=True)
 
     def _remove(self, path: Path, change: Callable[[], Done]) -> Done:
         effects = Effects(gone=(path,), doubted=(path[:-1],), linked=True)
         return self._change(change, effects, lambda _: effects._replace(absent=path))
 
     def _change_open(self, handle: int, change: Callable[[], Attributed]) -> Attributed:
-        path = self._handles.path(handle)
+        path, files = self._handles.path(handle), self._handles.files(handle)
         if path is None:
-            return self._change(change, Effects(linked=True))
+            return self._change(change, Effects(files=files, linked=True))
 
         def told(reply: Written | Metadata | Copied) -> Effects:
             # It may have had another name until just now, which is the only one that it has left.
-            return Effects(by_handle=(path, reply.metadata), linked=True)
+            return Effects(by_handle=(path, reply.metadata), files=files, linked=True)
 
-        return self._change(change, Effects(doubted=(path,), linked=True), told)
+        return self._change(change, Effects(doubted=(path,), files=files, linked=True), told)
 
     def _change(
         self, change: Callable[[], Reply], effects: Effects, told: Callable[[Reply], Effects] | None = None
@@ -364,7 +364,7 @@ class CachedFileSystem(Decorator):
         touched = (*effects.doubted, *effects.gone)
         for path in touched:
             self._changing(path)
-        asked: Asked = self._known.asking()
+        asked = self._known.changing(touched)
         try:
             answer = change()
         except BaseException as failure:
@@ -382,18 +382,3 @@ def _present(path: Path, metadata: FileMetadata | None) -> FileMetadata:
     if metadata is None:
         raise OperationFailed(_ABSENT, f"there is no {path[-1]!r}" if path else "")
     return metadata
-
-
-def _made(path: Path) -> Effects:
-    """What making the name `path` may do."""
-    return Effects(doubted=(path, path[:-1]))
-
-
-def _fact_at(path: Path) -> Callable[[Metadata | OpenedFile], Effects]:
-    """The effects of a change that was answered with the attributes of `path`."""
-
-    def told(reply: Metadata | OpenedFile) -> Effects:
-        facts = ((path, reply.metadata),)
-        return Effects(facts=facts, doubted=(path[:-1],) if path else (), linked=reply.metadata.links > 1)
-
-    return told

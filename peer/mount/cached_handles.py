@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from peer.mount.metadata_node import file_key_of
 from peer.mount.path_table import PathTable
 from schema.attributes import FileMetadata, FileVersion
 from schema.paths import RelativePath
@@ -66,6 +67,11 @@ class CachedHandles:
     def file(self, handle: int) -> tuple[int, int] | None:
         """The volume and inode number that `handle` stands for."""
         return self._files.get(handle)
+
+    def files(self, handle: int) -> tuple[bytes, ...]:
+        """That file, by its `file_key`, as the one that a change by this handle reaches."""
+        file = self._files.get(handle)
+        return () if file is None else (file_key_of(*file),)
 
     def version(self, handle: int) -> FileVersion | None:
         """The version that the file had when it was seen last; None once the handle was locked or closed."""

@@ -11,18 +11,18 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Final
 
-import msgspec
-
 from peer.mount.coherence import Coherence, Missing, Numbered, State
 from peer.mount.effects import Effects
 from peer.mount.kept_metadata.records import KeptDirectory
 from peer.mount.kept_metadata.snapshot import Part, part, restore
 from peer.mount.knowledge import Applied, Asked, Standing
 from peer.mount.metadata_cache import Known, MetadataCache
-from peer.mount.metadata_node import UNKNOWN
+from peer.mount.metadata_node import UNKNOWN, file_key, file_key_of, may_have_several_names, pack
 from peer.mount.metadata_suspects import Unverified, Verified, unverified
 from peer.mount.metadata_tree import directories
-from peer.mount.recent_changes import Path, RecentChanges
+from peer.mount.own_changes import OwnChanges
+from peer.mount.recent_changes import Path
+from peer.mount.settlement import Settlement
 from peer.mount.withdrawals import UNSURE, Withdraw, Withdrawal
 from schema.attributes import FileMetadata
 from schema.changes import ChangeBatch, Changed, Moment, Renamed
@@ -40,8 +40,7 @@ class CoherentCache:
         self._cache: Final = cache
         self._clock: Final = clock
         self._lock: Final = threading.Lock()
-        self._own: Final = RecentChanges()
-        self._done = 0
+        self._own: Final = OwnChanges()
         self._doing: Effects | None = None
         self._quiet: frozenset[Path] = frozenset()
         self._withdraw: Withdraw = lambda _path, _what: None
@@ -77,7 +76,9 @@ class CoherentCache:
     def follow(self, following: Following, asked_at: float) -> None:
         """The agent told where its feed is; all that is known from before is suspect."""
         with self._lock:
-            self._cache.doubt_everything(same_numbers=following.epoch == self._coherence.moment.epoch)
+            same_numbers = following.epoch == self._coherence.moment.epoch
+            until = self._own.followed(following.epoch)
+            self._cache.doubt_everything(same_numbers=same_numbers, told_before=until)
             self._coherence.follow(following, asked_at)
 
     def lose(self) -> None:
@@ -225,16 +226,22 @@ class CoherentCache:
         """To be taken before a question is asked, and given back with what is learnt from its answer."""
         with self._lock:
             change_time = None if path is None else self._cache.change_time(path)
-            return Asked(self._done, self._clock(), self._coherence.moment, change_time)
+            return Asked(self._own.count, self._clock(), self._coherence.moment, change_time)
+
+    def changing(self, paths: Iterable[Path]) -> Asked:
+        """As `asking`, before `paths` are changed."""
+        with self._lock:
+            files = tuple(map(self._cache.file, paths))
+            return Asked(self._own.count, self._clock(), self._coherence.moment, files=files)
 
     def learn(self, path: Path, metadata: FileMetadata | None, as_of: Moment | None, asked: Asked) -> None:
         """Attributes of `path`, or that there is no such file: this only where the feed covers it."""
         with self._lock:
             number = self._judged(path, as_of, asked)
-            if number is None or (metadata is None and number == UNKNOWN):
+            if number is None or (metadata is None and number == UNKNOWN) or self._is_of_before(metadata, asked):
                 # Newer than what is known or older, nobody can say; but what was seen may not seem to go back.
                 self._cache.doubt(path, self._number_before(as_of))
-                if number is None:
+                if number is None or metadata is not None:
                     self._withdraw(path, UNSURE)  # the kernel is about to hear of it all the same
             else:
                 self._cache.keep(path, metadata, number, asked.at)
@@ -247,7 +254,7 @@ class CoherentCache:
             for name, packed in known.names:
                 path = (*known.path, name)
                 number = self._judged(path, as_of, asked) if listing is None else listing
-                if number is None:
+                if number is None or self._own.overtook_file(file_key(packed), asked.changes):
                     continue
                 if name not in verified.changed:
                     self._cache.confirm(path, packed, number, asked.at)
@@ -255,6 +262,8 @@ class CoherentCache:
                     self._cache.keep(path, metadata, number, asked.at)
             if known.whole and verified.complete and listing is not None and listing != UNKNOWN:
                 self._cache.confirm_listing(known.path, verified.appeared, listing, asked.at)
+            changed = [(name, metadata) for name, metadata in verified.changed.items() if metadata is not None]
+            self._doubt_overtaken(known.path, [*changed, *verified.appeared], as_of, asked)
 
     def learn_listing(
         self, path: Path, entries: Iterable[tuple[bytes, FileMetadata]], as_of: Moment | None, asked: Asked
@@ -263,7 +272,9 @@ class CoherentCache:
         with self._lock:
             number = self._judged(path, as_of, asked, listing=True)
             if number is not None and number != UNKNOWN:
+                entries = list(entries)
                 self._cache.keep_listing(path, entries, number, asked.at)
+                self._doubt_overtaken(path, entries, as_of, asked)
             else:
                 self._cache.contradict(path, entries, self._number_before(as_of))
 
@@ -292,31 +303,18 @@ class CoherentCache:
         """One of our own changes is done, or has failed in a way that leaves open what it did."""
         with self._lock:
             self._coherence.heard_of(as_of, self._clock())
-            numbers = {path: self._judged(path, as_of, asked) for path, _ in effects.facts}
-            absent = None if effects.absent is None else self._judged(effects.absent, as_of, asked)
-            self._note(effects)
+            paths = [path for path, _ in effects.facts]
+            paths += [] if effects.absent is None else [effects.absent]
+            numbers = {path: self._judged(path, as_of, asked) for path in paths}
+            files = self._files(effects, asked)
+            self._own.add(effects, files)
+            before = self._number_before(as_of)
+            if before == UNKNOWN and as_of is not None:
+                self._own.unfollowed(as_of)
             self._doing = effects
             self._quiet = frozenset() if effects.failed else frozenset(path for path, _ in effects.touched)
             now, trusted = self._now()
-            before = self._number_before(as_of)
-            for path in effects.gone:
-                self._cache.forget(path, before)
-            heard = UNKNOWN
-            for path, metadata in effects.facts:
-                heard = max(heard, self._settle(path, metadata, numbers[path], before, now, trusted=trusted))
-            for path in effects.doubted:
-                # What the feed says of it after our own echo was looked at after our change.
-                if heard == UNKNOWN or self._cache.as_of(path) <= heard:
-                    self._cache.doubt(path, before)
-            self._settle_removed(effects.absent, absent, before, now)
-            if effects.by_handle is not None:
-                self._cache.doubt_file(effects.by_handle[1], before)
-                self._settle(*effects.by_handle, None, before, now, trusted=trusted)
-            made = numbers.get(effects.made) if effects.made is not None else None
-            if effects.made is not None and made is not None and made != UNKNOWN:
-                self._cache.keep_listing(effects.made, (), made, now)
-            if effects.linked:
-                self._cache.doubt_linked(now, before)
+            Settlement(self._cache, before, now, trusted=trusted).settle(effects, files, numbers)
             self._doing = None
             if effects.moved:
                 for path in effects.gone:
@@ -344,15 +342,32 @@ class CoherentCache:
     def _judged(self, path: Path, as_of: Moment | None, asked: Asked, *, listing: bool = False) -> int | None:
         """The number that an answer may be kept as of; None: not at all."""
         self._coherence.heard_of(as_of, self._clock())
-        overtaken = self._own.touched_within if listing else self._own.touched
-        if overtaken(path, asked.changes):
+        overtook = self._own.overtook_listing if listing else self._own.overtook
+        file = b"" if listing else self._cache.file(path)
+        if overtook(path, asked.changes) or self._own.overtook_file(file, asked.changes):
             return None
         allowed = self._coherence.may_keep_listing if listing else self._coherence.may_keep
         if as_of is None:
-            # It was looked up after what had been told by then; whether before what was told since, nobody can say.
+            # It was looked up after what had been told by then; whether before what was told since, nobody can say, nor
+            # whether before another epoch came to be followed.
+            if asked.heard.epoch != self._coherence.moment.epoch:
+                return None
             same_numbers = self._number_before(asked.heard) != UNKNOWN
             return None if same_numbers and not allowed(path, asked.heard) else UNKNOWN
         return as_of.number if allowed(path, as_of) else None
+
+    def _is_of_before(self, metadata: FileMetadata | None, asked: Asked) -> bool:
+        """Whether a file that was asked for was reached by a change of ours since, under whatever name."""
+        if metadata is None:
+            return False
+        return self._own.overtook_file(file_key_of(metadata.volume, metadata.inode), asked.changes)
+
+    def _doubt_overtaken(
+        self, path: Path, entries: Iterable[tuple[bytes, FileMetadata]], as_of: Moment | None, asked: Asked
+    ) -> None:
+        for name, metadata in entries:
+            if self._is_of_before(metadata, asked):
+                self._cache.doubt((*path, name), self._number_before(as_of))
 
     def _settled(self, path: Path, number: int, asked: Asked) -> bool:
         """Whether an answer goes with the change time that is known: it is not of before, if that was known already."""
@@ -365,33 +380,14 @@ class CoherentCache:
             return UNKNOWN
         return as_of.number
 
-    def _echo(self, path: Path, metadata: FileMetadata, now: float, *, trusted: bool = True) -> int:
-        """The number as of which we know already that `path` is as our change left it, UNKNOWN if we do not."""
-        known = self._cache.metadata(path, now, trusted=trusted)
-        if known is None or known.suspect or known.metadata is None:
-            return UNKNOWN
-        same = msgspec.structs.replace(known.metadata, atime_ns=metadata.atime_ns) == metadata
-        return self._cache.as_of(path) if same else UNKNOWN
-
-    def _settle(
-        self, path: Path, metadata: FileMetadata, number: int | None, before: int, now: float, *, trusted: bool
-    ) -> int:
-        """Learn what our change left at `path`, as of `number`, or know nothing of it. Gives what `_echo` does."""
-        echo = self._echo(path, metadata, now, trusted=trusted)
-        if number is not None:
-            self._cache.doubt(path, before)
-            self._cache.keep(path, metadata, number, now)
-        elif echo == UNKNOWN:
-            self._cache.doubt(path, before)
-        return echo
-
-    def _settle_removed(self, path: Path | None, number: int | None, before: int, now: float) -> None:
-        if path is not None:
-            self._cache.doubt(path, before)
-            if number is not None and number != UNKNOWN:
-                self._cache.keep(path, None, number, now)
-
-    def _note(self, effects: Effects) -> None:
-        """From now on, answers to questions that were asked before are overtaken."""
-        self._done += 1
-        self._own.add(self._done, effects.touched)
+    @staticmethod
+    def _files(effects: Effects, asked: Asked) -> dict[bytes, bytes | None]:
+        """The files that a change reached, each with what it is now, if that was told."""
+        files: dict[bytes, bytes | None] = dict.fromkeys((*asked.files, *effects.files))
+        told = [metadata for _, metadata in effects.facts]
+        told += [] if effects.by_handle is None else [effects.by_handle[1]]
+        files.update(
+            {file_key(packed): packed for packed in map(pack, told) if packed and may_have_several_names(packed)}
+        )
+        files.pop(b"", None)
+        return files

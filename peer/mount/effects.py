@@ -5,10 +5,12 @@ The one rule: what the answer does not tell is doubted; nothing is assumed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from peer.mount.metadata_node import file_key_of
 from schema.attributes import FileMetadata
+from schema.replies import Metadata, OpenedFile
 
 Path = tuple[bytes, ...]
 
@@ -17,8 +19,9 @@ class Effects(NamedTuple):
     """`facts` are what it was answered with, `doubted` what else it touched.
 
     Below `gone` everything is another file or none. `by_handle` are attributes of a file that was reached by its
-    handle, and the path that this had here; it may have another one by now. `made` is a new and empty directory. With
-    `failed`, all this may have happened or not.
+    handle, and the path that this had here; it may have another one by now. `files` are those that were reached, by
+    their `file_key`, whatever names they have. `made` is a new and empty directory. With `failed`, all this may have
+    happened or not.
     """
 
     facts: Sequence[tuple[Path, FileMetadata]] = ()
@@ -26,6 +29,7 @@ class Effects(NamedTuple):
     gone: Sequence[Path] = ()
     absent: Path | None = None
     by_handle: tuple[Path, FileMetadata] | None = None
+    files: Sequence[bytes] = ()
     made: Path | None = None
     linked: bool = False
     failed: bool = False
@@ -45,3 +49,23 @@ class Effects(NamedTuple):
         if self.by_handle is not None:
             touched.append((self.by_handle[0], False))
         return tuple(touched)
+
+
+def made_at(path: Path) -> Effects:
+    """What making the name `path` may do."""
+    return Effects(doubted=(path, path[:-1]))
+
+
+def fact_at(path: Path) -> Callable[[Metadata | OpenedFile], Effects]:
+    """The effects of a change that was answered with the attributes of `path`."""
+
+    def told(reply: Metadata | OpenedFile) -> Effects:
+        facts = ((path, reply.metadata),)
+        return Effects(facts=facts, doubted=(path[:-1],) if path else (), linked=reply.metadata.links > 1)
+
+    return told
+
+
+def reaching(effects: Effects) -> Callable[[Metadata], Effects]:
+    """`effects`, which reached the file that the answer is of."""
+    return lambda reply: effects._replace(files=(file_key_of(reply.metadata.volume, reply.metadata.inode),))

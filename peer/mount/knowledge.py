@@ -16,13 +16,15 @@ from schema.paths import RelativePath
 class Asked(NamedTuple):
     """When a question was asked: after how many of our own changes, at what time, and after what the feed had told.
 
-    Also the file's change time, if it was known. The time is by the monotonic clock, in seconds.
+    Also the file's change time, if it was known, or the files that were known to have the names that are to be changed
+    (each by its `file_key`). The time is by the monotonic clock, in seconds.
     """
 
     changes: int
     at: float
     heard: Moment
     change_time: bytes | None = None
+    files: tuple[bytes, ...] = ()
 
 
 class Applied(NamedTuple):

@@ -251,16 +251,22 @@ class MetadataCache(Facts):
         else:
             self._sweep(change.path, number)
 
-    def doubt_everything(self, *, same_numbers: bool = False) -> None:
+    def doubt_everything(self, *, same_numbers: bool = False, told_before: int | None = None) -> None:
         """The feed was lost: all that is known is suspect from now on.
 
         Numbers begin anew, unless they are the `same_numbers`: then a fact is still newer than the changes before it.
+        What is told up to the number `told_before` may be of before changes of our own, nobody knows which.
         """
         self.generation += 1
         if not same_numbers:
+            self.told_before = UNKNOWN
             self.numbered_since = self.generation
             self.linked_since = UNKNOWN
             self.linked.clear(floor=0)
+            self.reached.clear(floor=0)
+            self.reached_until = UNKNOWN
+        if told_before is not None:
+            self.told_before = max(self.told_before, told_before)
 
     def doubt(self, path: Path, as_of: int = UNKNOWN) -> None:
         """The file `path` was changed, made or removed by ourselves, and it is not known what it looks like now.
@@ -278,13 +284,6 @@ class MetadataCache(Facts):
             node.generation = NEVER
         elif depth == len(path) - 1 and node.details is not None:
             node.details.complete = False
-
-    def doubt_file(self, metadata: FileMetadata, as_of: int) -> None:
-        """A file is as `metadata` says since we changed it by its handle; its name may be another one by now."""
-        packed = pack(metadata)
-        node = self.tree.file(packed) if packed else None
-        if node is not None and node.packed and unpack(node.packed) != metadata:
-            self.doubt_node(node, as_of)
 
     def doubt_linked(self, now: float, as_of: int = UNKNOWN) -> None:
         """A file that may have several names was changed by ourselves: what is known by its other names is suspect.
@@ -328,7 +327,7 @@ class MetadataCache(Facts):
             self.learn_node(node, packed, number, now)
             if node.details is not None:
                 node.details.changed()
-            if number <= self.linked_since and is_linked(packed):
+            if self.is_of_before(number, packed):
                 self.doubt_node(node, number)
 
     def _rename(self, number: int, change: Renamed, now: float) -> None:

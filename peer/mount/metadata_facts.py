@@ -12,7 +12,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from peer.mount.metadata_node import NEVER, UNKNOWN, Details, Node, file_key, is_linked, is_single, same_file
+from peer.mount.metadata_node import (
+    NEVER,
+    UNKNOWN,
+    Details,
+    Node,
+    file_key,
+    is_linked,
+    is_single,
+    may_have_several_names,
+    same_file,
+)
 from peer.mount.metadata_tree import Path, Tree, path_of, subtree
 from peer.mount.recent_changes import RecentChanges
 from peer.mount.withdrawals import UNSURE, Withdraw, Withdrawal, withdrawal
@@ -41,6 +51,11 @@ class Facts:
         """So is what the feed says of them up to this number."""
         self.linked: Final = RecentChanges()
         """Files that had several names by a change of the feed; in place of a path its `file_key` alone."""
+        self.reached: Final = RecentChanges()
+        """Files that we changed ourselves, likewise: how far the feed had come before."""
+        self.reached_until = UNKNOWN
+        self.told_before = UNKNOWN
+        """What the feed tells up to this number may be of before any of our changes."""
         self.learnt = 0
         """How often something was learnt."""
 
@@ -71,7 +86,7 @@ class Facts:
         if linked:
             self.doubt_single(packed)
         elif is_single(packed):
-            other = self.tree.file(packed)
+            other = self.tree.file(file_key(packed))
             if other is not None and other is not node:
                 self.doubt_node(other, UNKNOWN)  # it cannot have both names
             self.tree.enlist(node)
@@ -89,6 +104,33 @@ class Facts:
         if is_linked(packed):
             self.doubt_single(packed)
             self.linked.add(number, (((file_key(packed),), False),))
+
+    def doubt_file(self, file: bytes, packed: bytes | None, as_of: int) -> None:
+        """A file, by its `file_key`, was changed by ourselves and is as `packed` since then, or nobody knows what.
+
+        It may have another name by now than it had here: one that is known, or one that the feed is about to tell of.
+        What that says of it up to `as_of` is from before.
+        """
+        node = self.tree.file(file)
+        if node is not None and (packed is None or node.packed != packed):
+            self.doubt_node(node, as_of)
+        if as_of != UNKNOWN:
+            self.reached_until = max(self.reached_until, as_of)
+            self.reached.add(self.reached_until, (((file,), False),))
+
+    def file(self, path: Path) -> bytes:
+        """The `file_key` of the file that was last known to be at `path`; no bytes for none, and for a directory."""
+        node = self.tree.find(path)
+        packed = node.packed if node is not None else None
+        return file_key(packed) if packed and may_have_several_names(packed) else b""
+
+    def is_of_before(self, number: int, packed: bytes) -> bool:
+        """Whether what the feed says under `number` may have been looked up before we changed the file ourselves."""
+        if number <= self.told_before:
+            return True
+        if is_linked(packed):
+            return number <= self.linked_since
+        return bool(packed) and self.reached.touched((file_key(packed),), number - 1)
 
     def prune_node(self, node: Node, number: int) -> None:
         """What was below `node` is gone; what is known of a later one of that name stays."""

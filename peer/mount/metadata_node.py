@@ -19,6 +19,7 @@ NEVER: Final = 0
 """Generation of what is suspect by itself."""
 
 _ATIME: Final = struct.Struct(">q")
+_FILE_KEY: Final = struct.Struct(">QQ")
 _VERIFIED: Final = slice(CANONICAL.size)
 _INODE: Final = slice(0, 8)
 _VOLUME: Final = slice(44, 52)
@@ -76,6 +77,14 @@ def file_key(packed: bytes) -> bytes:
     return packed[_INODE] + packed[_VOLUME]
 
 
+def file_key_of(volume: int, inode: int) -> bytes:
+    """The `file_key` of a file; none (no bytes) for numbers that no file has."""
+    try:
+        return _FILE_KEY.pack(inode, volume)
+    except struct.error:
+        return b""
+
+
 def is_linked(packed: bytes) -> bool:
     """Whether the file has more names than one, so that changes may be told of under another."""
     if not packed:
@@ -90,6 +99,11 @@ def is_single(packed: bytes) -> bool:
         return False
     mode, links = _MODE_AND_LINKS.unpack_from(packed, 8)
     return bool(links <= 1 and not stat.S_ISDIR(mode))
+
+
+def may_have_several_names(packed: bytes) -> bool:
+    """Whether it is a file, no directory."""
+    return is_linked(packed) or is_single(packed)
 
 
 class Details:

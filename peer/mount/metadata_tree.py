@@ -72,9 +72,9 @@ class Tree:
             if self._files.get(key) is node:
                 del self._files[key]
 
-    def file(self, packed: bytes) -> Node | None:
-        """The node that is enlisted as the only name of the file."""
-        return self._files.get(file_key(packed))
+    def file(self, key: bytes) -> Node | None:
+        """The node that is enlisted as the only name of the file with this `file_key`."""
+        return self._files.get(key)
 
     def unlist_file(self, packed: bytes) -> Node | None:
         """The node that was enlisted as the only name of the file; not any more."""

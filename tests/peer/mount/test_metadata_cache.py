@@ -9,7 +9,7 @@ import pytest
 
 from peer.mount.metadata_cache import Known, MetadataCache
 from peer.mount.metadata_facts import BACKSTOP
-from peer.mount.metadata_node import UNKNOWN, pack, unpack
+from peer.mount.metadata_node import UNKNOWN, file_key, pack, unpack
 from peer.mount.metadata_suspects import unverified
 from schema.attributes import FileMetadata
 from schema.changes import Changed, Renamed, Swept
@@ -276,9 +276,10 @@ def test_an_entry_takes_700_bytes_at_most():
 
 def test_a_file_that_we_changed_by_its_handle_is_doubted_by_whatever_name(cache):
     cache.keep(A, file(1, size=1), 3, 0.0)
-    cache.doubt_file(file(1, size=1), 3)
+    packed = pack(file(1, size=1))
+    cache.doubt_file(file_key(packed), packed, 3)
     assert not known(cache, A).suspect
-    cache.doubt_file(file(1, size=2), 3)
+    cache.doubt_file(file_key(packed), pack(file(1, size=2)), 3)
     assert known(cache, A).suspect
 
 
