@@ -8,7 +8,8 @@ change, and must not be taken for newer; so where anything was told meanwhile, w
 `as_of` speaks of the path that was asked for, or that the file was opened by as long as it is still called that. A file
 with several links can be changed through a name that nobody watches: an answer that looks at one has no `as_of`. What
 changes one has, so that nobody takes for newer what was told before; and so has a page of a directory. Whoever keeps
-such attributes keeps them for a short time only.
+such attributes keeps them for a short time only. So has, too, what changes a file by a handle whatever it is called by
+now: it says nothing of any name.
 
 What is not in the attributes (extended ones, a link's target, what may be done) goes with the change time: an answer
 about it has an `as_of` only if that time was so old when we looked that no later change can have the same. So whoever
@@ -174,8 +175,9 @@ class CoherentAnswers:
         if not isinstance(reply, Failure) and _is_a_change(request):
             before, reply = self._done(before, client, reply)
             self._tell(before, request, opened)
-            if not before.paths and before.moment != NO_FEED:
-                return msgspec.structs.replace(reply, as_of=before.moment)  # it says nothing of what is there
+            says_nothing = not before.paths or (opened is not None and not before.coverage)
+            if says_nothing and before.moment != NO_FEED:  # of what is at a name
+                return msgspec.structs.replace(reply, as_of=before.moment)
         if not before.coverage:
             return reply
         if isinstance(reply, replies.VerifiedMetadata):

@@ -19,6 +19,7 @@ from schema.requests import (
     GetXattr,
     ListDir,
     ListXattrs,
+    OpenFile,
     RemoveDir,
     RenamePath,
     SetMetadata,
@@ -102,6 +103,21 @@ def test_what_changes_a_file_with_several_names_has_a_moment(world, reader):
     answers = [world.ask(CreateLink(path, other)), world.ask(SetMetadata(other, mode=0o600))]
     assert all(answer.as_of is not None and answer.as_of.epoch == reader.moment.epoch for answer in answers)
     assert world.stat("d", "other").as_of is None
+
+
+@pytest.mark.parametrize("somebody_took_the_name", [True, False])
+def test_what_changes_a_file_by_its_handle_has_a_moment_whatever_it_is_called(world, reader, somebody_took_the_name):
+    path = world.path("d", "f")
+    handle = world.ask(OpenFile(path, os.O_RDWR)).handle
+    (world.export / "d" / "f").rename(world.export / "d" / "g")
+    if somebody_took_the_name:
+        (world.export / "d" / "f").touch()
+    world.settle(reader)
+    moment = reader.moment
+    reply = world.ask(WriteFile(handle=handle, offset=0, data=memoryview(b"bytes")))
+    assert reply.as_of is not None
+    assert reply.as_of.number >= moment.number
+    until("it is told", lambda: reader.numbers_of(world.path("d", "g"))[-1] > reply.as_of.number)
 
 
 def test_nothing_is_covered_before_the_watches_are_in_place(world):
