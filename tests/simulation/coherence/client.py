@@ -41,7 +41,7 @@ from schema.requests import (
 )
 from tests.peer.mount.contents import Memory
 from tests.simulation.coherence.kernel import Kernel
-from tests.simulation.coherence.own_changes import Low, OwnChanges
+from tests.simulation.coherence.own_changes import Files, Low, OwnChanges, named
 from tests.simulation.coherence.readers import Readers
 from tests.simulation.coherence.remote import (
     HEARTBEAT,
@@ -53,12 +53,14 @@ from tests.simulation.coherence.remote import (
     Value,
     without_atime,
 )
+from tests.simulation.coherence.writers import Writers
 
 if TYPE_CHECKING:
     from tests.simulation.coherence.world import World
 
 R = TypeVar("R")
 
+NOWHERE: Final = (b"nowhere",)
 GRACE: Final = 1.0
 TTL: Final = 5.0
 """Seconds for which a file with several names is believed to be as it was looked at."""
@@ -96,6 +98,7 @@ class Client:
         inner = _Slow(world, self)
         self.files = CachedFileSystem(inner, self.known, contents=Memory(), quiet=QuietFiles())
         self.readers = Readers(self)
+        self.writers = Writers(self)
         self.kernel = Kernel()
         self.known.begin(self.withdraw)
         self.inbox = []
@@ -192,16 +195,25 @@ class Client:
 
     def change(self, request: AnyRequest, about: Path) -> str:
         """A change through this mount: afterwards nothing older is shown of what it changed."""
+        knew = self._files_known(request)
         try:
             getattr(self.files, _method(request))(request, NOBODY)
         except OperationFailed as failure:
             return failure.code
         else:
-            self.kernel.did(request, about)
+            handle = getattr(request, "handle", 0)
+            # By a handle, it is the inode that changed; and our own renames have taken that along.
+            self.kernel.did(request, self.files._handles.path(handle) or NOWHERE if handle else about)
         finally:
             moment, changed = self.done.pop(id(request), (0, []))
-            self.own.done(request, moment, changed)
+            heard = {path: self.world.remote.file_at(path, self.heard_until) for path in named(request)}
+            self.own.done(request, moment, changed, heard, knew)
         return "done"
+
+    def _files_known(self, request: AnyRequest) -> Files:
+        """What is known to be at the paths that `request` is about."""
+        known = {path: self.known.metadata(path) for path in named(request)}
+        return {path: found.metadata.inode for path, found in known.items() if found and found.metadata}
 
     def write(self, path: Path, data: bytes) -> str:
         """open, write, close."""

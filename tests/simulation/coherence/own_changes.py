@@ -4,6 +4,10 @@ The one rule: a change counts for each path at which something was another thing
 asked for, and where it put another file or none, nothing at all of before may be shown; where it only changed a file
 that it reached by another name or by a handle, that file not as it was before, for the client need not have heard that
 this is what is there now.
+
+Nor need it have heard that a file has the second name by which it changed it. It is told so by the answer, if that says
+what the file is like then, by the feed, or by what it knew of that name before (a kernel looks a name up before it does
+anything with it). Told in none of these ways, it shows the file by other names as if somebody else had changed it.
 """
 
 from __future__ import annotations
@@ -11,8 +15,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from schema.requests import AnyRequest
+from schema.requests import AnyRequest, CreateFile, CreateLink, SetMetadata, WriteFile
 from tests.simulation.coherence.remote import Path, Remote, Value, is_linked
+
+Files = Mapping[Path, int | None]
+"""Inode numbers."""
+
+_SAYS_WHAT_IT_CHANGED = CreateFile | CreateLink | SetMetadata | WriteFile
+"""Requests whose answers say what the file is like after."""
+
+
+def named(request: AnyRequest) -> list[Path]:
+    """The paths that are asked for, empty where there are fewer."""
+    return [getattr(request, field, ()) for field in ("path", "existing", "source", "destination")]
 
 
 class Low(NamedTuple):
@@ -40,14 +55,19 @@ class OwnChanges:
         self._names: dict[Path, int] = {}
         self._files: dict[tuple[Path, int], int] = {}
 
-    def done(self, request: AnyRequest, moment: int, changed: Sequence[Path]) -> None:
-        """`request` led to the state at `moment`, by which there is something else at each path `changed`."""
-        named = [getattr(request, field, ()) for field in ("path", "existing", "source", "destination")]
+    def done(self, request: AnyRequest, moment: int, changed: Sequence[Path], *told: Files) -> None:
+        """`request` led to the state at `moment`, by which there is something else at each path `changed`.
+
+        The client was `told` of files at paths: before it asked, or until it was answered.
+        """
+        names = named(request)
+        says = isinstance(request, _SAYS_WHAT_IT_CHANGED) or getattr(request, "handle", 0)
+        known = {files.get(name) for name in names for files in told}
         for path in changed:
             was, became = (self._remote.file_at(path, at) for at in (moment - 1, moment))
-            if was != became or any(name[: len(path)] == path for name in named if name):
+            if was != became or any(name[: len(path)] == path for name in names if name):
                 self.name(path, moment)
-            elif became is not None:
+            elif became is not None and (says or became in known):
                 self._files[path, became] = max(self._files.get((path, became), 0), moment)
 
     def name(self, path: Path, moment: int) -> None:

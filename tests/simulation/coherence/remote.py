@@ -115,7 +115,11 @@ class Remote:
         if changed:
             rename = request if isinstance(request, RenamePath) else None
             told = self._told_by_name(request, changed)
-            self._tell(told, rename if rename and not rename.flags else None, swept=rename)
+            opened = self._opened.get(getattr(request, "handle", 0), told[0])
+            if opened in told:
+                self._tell(told, rename if rename and not rename.flags else None, swept=rename)
+            else:  # by its new name, the agent hears of it from the kernel
+                self.unnoticed.append(_Unnoticed(self.now, told, None))
         if isinstance(reply, VerifiedMetadata):
             directories = tuple(
                 msgspec.structs.replace(each, covered=each.found and not self.scanning) for each in reply.directories

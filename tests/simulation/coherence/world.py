@@ -144,6 +144,14 @@ class World:
     def _step_read_held(self) -> str:
         return self.client().readers.look_again()
 
+    def _step_hold_to_change(self) -> str:
+        return self.client().writers.hold(self._path())
+
+    def _step_change_held(self) -> str:
+        return self.client().writers.change()
+
+    _step_change_held_again = _step_change_held
+
     def _step_change(self) -> str:
         client = self.client()
         if self.random.random() < 0.25:
