@@ -1,6 +1,6 @@
 """Mounting a file system on a directory, until it is unmounted.
 
-The one rule: when `mount` returns, nothing is mounted there any more.
+The one rule: when `mount` returns, nothing is mounted there any more, and no thread waits for what was.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final
 from peer.filesystem import FileSystem
 from peer.mount import fuse_binding, kernel_read_ahead
 from peer.mount.adapter import Mounted
+from peer.mount.connection import Connection
 from peer.mount.ending_signals import heard_here
 from peer.mount.identity_map import IdentityMap, IdentityMode, MappedIdentity, PreservedIdentity
 from peer.mount.kernel_cache import Answers, KernelCache
@@ -93,6 +94,7 @@ def mount(
     _refuse_to_pretend(options, attached)
     identity = _identity(options, attached)
     session = session or fuse_binding.Session()
+    connection = Connection()
     kernel = KernelCache(session, NodeIds(os.fsencode(directory), root), answers)
     removed = RemovedFiles(session.keep_names) if fuse_binding.LIBFUSE[0] >= 3 else None
     replaced = ReplacedFiles(kernel, removed) if removed is not None else None
@@ -116,12 +118,13 @@ def mount(
             replaced.begin()
         entry = mount_at(directory)
         if entry is not None:
+            connection.begin(entry.device)
             kernel_read_ahead.widen(entry.device)
         ready(kernel)
 
     try:
         fuse_binding.run(
-            Operations(mounted, session.end),
+            Operations(mounted, connection.end, session.end),
             directory,
             fuse_binding.KernelOptions(
                 source=f"remotefs#{options.agent}:{display(root)}",
@@ -137,4 +140,6 @@ def mount(
     except fuse_binding.LibraryFailed as failure:
         reason = _STATUS.get(failure.status, str(failure))
         raise MountError(f"{mountpoint} could not be mounted: {reason} (its own words are above)") from failure
+    finally:
+        connection.end()
     log.info("%s is unmounted", mountpoint)

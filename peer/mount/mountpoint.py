@@ -6,11 +6,9 @@ our own is ever detached.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import subprocess
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from peer.errors import PeerError
@@ -50,16 +48,6 @@ def mount_at(mountpoint: str, mountinfo: str = "/proc/self/mountinfo") -> MountE
             if _unescaped(fields[4]) == wanted:
                 found = MountEntry(fields[2], fields[fields.index("-") + 1])
     return found
-
-
-def abort_connection(device: int) -> None:
-    """Have the kernel end all calls on the FUSE mount with st_dev `device`, which nobody answers any more (fuse.txt).
-
-    A call that waits may hold a directory's lock that a notification waits for, which holds the connection open: then
-    not even the end of the process ends either. Only for who has a call of his own in there, so that it is his.
-    """
-    with contextlib.suppress(OSError):  # where fusectl is not mounted, or all has ended meanwhile
-        Path(f"/sys/fs/fuse/connections/{os.minor(device)}/abort").write_text("1")
 
 
 def detach(mountpoint: str) -> None:

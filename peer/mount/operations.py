@@ -57,9 +57,9 @@ class Operations(AttributeOperations, NameOperations):
     flag_nullpath_ok = 1
     flag_utime_omit_ok = 1
 
-    def __init__(self, mounted: Mounted, closing: Callable[[], None]) -> None:
+    def __init__(self, mounted: Mounted, ended: Callable[[], None], closing: Callable[[], None]) -> None:
         super().__init__(mounted)
-        self._closing = closing
+        self._ended, self._closing = ended, closing
         self._writable: set[int] = set()
         self._pages = KeptPages()
         self._directories = DirectoryHandles(self._list_page, self._inode_of, self._view, self._open_directories)
@@ -209,6 +209,7 @@ class Operations(AttributeOperations, NameOperations):
         return self._view.shown(self._filesystem.get_metadata(GetMetadata(path), self._user()).metadata).inode
 
     def destroy(self) -> None:
+        self._ended()  # before anything is waited for: nothing is answered any more
         if self._replaced is not None:
             self._replaced.end()
         self._kernel.end()

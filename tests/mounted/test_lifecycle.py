@@ -11,6 +11,8 @@ import sys
 
 import pytest
 
+from peer.mount.connection import Connection
+from peer.mount.mountpoint import mount_at
 from tests.mounted.trial import PATIENCE, is_mounted, mounted
 
 
@@ -104,3 +106,17 @@ def test_no_descriptor_is_left_open(anew):
             os.unlink(trial.local / f"link{number}")
         after = len(os.listdir(f"/proc/{trial.process.pid}/fd"))
         assert after <= before + 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_mount_ends_whatever_its_own_process_asked_of_it(anew, number):
+    with mounted(anew, program="tests.mounted.held_up") as trial:
+        ours = Connection()
+        if not ours.begin(mount_at(str(trial.local)).device):
+            pytest.skip("this user cannot abort a connection here")
+        try:
+            trial.process.send_signal(number)
+            assert trial.process.wait(PATIENCE) == 0
+            assert not is_mounted(trial.local)
+        finally:
+            ours.end()  # or the process would never end

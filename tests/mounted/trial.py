@@ -60,6 +60,7 @@ def mounted(
     *,
     remote: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    program: str = "tests.mounted.server",
     **options: Any,
 ) -> Iterator[Trial]:
     """A mount of `remote` (by default an empty directory) made below `directory`."""
@@ -68,7 +69,7 @@ def mounted(
     for path in (remote, local):
         with contextlib.suppress(FileExistsError):  # also where a dead mount lies on it
             path.mkdir()
-    command = [sys.executable, "-m", "tests.mounted.server", str(remote), str(local), json.dumps(options)]
+    command = [sys.executable, "-m", program, str(remote), str(local), json.dumps(options)]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **(environment or {})}

@@ -18,7 +18,7 @@ from peer.mount.coherent_cache import CoherentCache
 from peer.mount.kernel_belief import KernelBelief
 from peer.mount.kernel_cache import KernelCache
 from peer.mount.knowledge import Applied
-from peer.mount.mountpoint import FILESYSTEM_TYPE, abort_connection, mount_at
+from peer.mount.mountpoint import FILESYSTEM_TYPE, mount_at
 from peer.mount.watcher_echo.audience import Audience
 from peer.mount.watcher_echo.calls import directory, perform
 from peer.mount.watcher_echo.echoes import Call, Echo, contents_of, echoes_of, is_passing
@@ -101,9 +101,6 @@ class WatcherEcho:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_DEADLINE)
-        if self._thread.is_alive() and self._stage is not None:
-            # It waits for an answer that nobody gives any more, and what it holds keeps the connection from ending.
-            abort_connection(self._stage.device)
 
     # --- from any thread, and none waits
 
