@@ -153,7 +153,10 @@ class Checker:
         forward = [(lag, candidate) for lag, candidate in fitting if candidate.change.end >= floor]
         if not forward:
             return 0, "this process has seen later than that"
-        self._floors[look.process, look.name] = max(floor, min(candidate.change.start for _, candidate in forward))
+        # What became of a file under another name says nothing of what has this one by then.
+        own = (candidate.change for _, candidate in forward)
+        seen = min(change.start if change.name == look.name else -1 for change in own)
+        self._floors[look.process, look.name] = max(floor, seen)
         return min(lag for lag, _ in forward), ""
 
     @staticmethod
@@ -179,7 +182,9 @@ class Checker:
                     yield candidate
             if look.operation in OF_AN_OPEN_FILE:
                 moves = (each for each in history.changes if each.to and max(since, look.start) <= each.end)
-                names |= {each.to: each.start for each in moves if each.start < look.end and each.start > since}
+                for each in moves:
+                    if since < each.start < look.end:  # one name may have been given to it more than once
+                        names[each.to] = min(each.start, names.get(each.to, FOREVER))
 
     def _lag(self, candidate: Candidate, look: Look) -> int | None:
         """How long `candidate` was over when the look began; None where the look may not be of it."""

@@ -159,6 +159,24 @@ def test_a_held_file_is_followed_to_its_new_name():
     assert unexplained(history, replace(held, end=240))
 
 
+def test_a_held_file_is_followed_though_its_names_are_used_again():
+    moves = [replace(change(160 + at, 170 + at, ABSENT), to="m") for at in (0, 100)]
+    there = [
+        replace(each, name="m") for each in (change(160, 170, ONE), change(200, 210, TWO), change(260, 270, THREE))
+    ]
+    history = (change(100, 110, ONE), change(220, 230, THREE), *moves, *there)
+    held = Look(9, "mount", "n", "held", 150, 400, Kind.FILE, TWO.content, again=390)
+    assert not unexplained(history, held)
+
+
+def test_what_became_of_a_file_under_another_name_is_not_later_than_what_took_its_own():
+    moved = replace(change(160, 170, ABSENT), to="m")
+    there = [replace(each, name="m") for each in (change(160, 170, ONE), change(300, 310, TWO))]
+    history = (change(100, 110, ONE), moved, *there, change(200, 210, THREE))
+    held = Look(9, "mount", "n", "held", 150, 400, Kind.FILE, TWO.content, again=390)
+    assert not unexplained(history, held, look(410, 411, THREE, "stat"))
+
+
 def test_a_log_is_read_as_it_was_written(tmp_path):
     events = [*HISTORY, look(1, 2, ONE), look(1, 2, ABSENT, "stat")]
     log = tmp_path / "log"
