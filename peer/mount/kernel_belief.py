@@ -50,6 +50,7 @@ _MOST_HOMES: Final = 131_072
 """Directories that the kernel may be told of before it is made to forget them all."""
 _AT_ONCE: Final = 256
 """Names that something is said of before the next look around."""
+_SETTLE_DEADLINE: Final = 0.1
 _STOP_DEADLINE: Final = 2.0
 
 
@@ -92,7 +93,10 @@ class KernelBelief:
         self._patience: Final = max(_LEAST_PATIENCE, min(short, PATIENCE))
         self._kernel: Kernel | None = None
         self._lock: Final = threading.Lock()
+        self._told: Final = threading.Condition(self._lock)
         self._pending: dict[Path, Withdrawal] = {}
+        self._withdrawn = self._said = 0
+        """How often something was withdrawn, and how much of that was said."""
         self._loans: Final = Agenda(max(short, _LEAST), postponed=False)
         self._soon: Final = [Agenda(delay, postponed=True) for delay in SOON]
         self._late: Final = Agenda(LATE, postponed=True)
@@ -130,9 +134,10 @@ class KernelBelief:
 
     def given(self, path: Path, metadata: FileMetadata | None) -> None:
         """The kernel is about to be told that `path` has `metadata`, or None: that it is absent."""
+        if self._lending or len(self._homes) < _MOST_HOMES // 2:
+            self._homes[path[:-1]] = None  # what is believed for the short time only can be contradicted in it, too
         if not self._lending:
             return
-        self._homes[path[:-1]] = None
         if not self._known.vouches(path, metadata):
             with self._lock:
                 self._loans.put(path, UNSURE, self._clock())
@@ -199,7 +204,19 @@ class KernelBelief:
             return  # the kernel knows nothing of it
         with self._lock:
             self._pending[path] = self._pending.get(path, Withdrawal.NOTHING) | what
+            self._withdrawn += 1
         self._wake.set()
+
+    def settle(self) -> None:
+        """Wait until the kernel has been told what is withdrawn by now, but not for long.
+
+        Whoever is shown a listing, which says something of many names, is not to find then what it belies.
+        """
+        if not self._thread.is_alive():
+            return
+        with self._told:
+            until = self._withdrawn
+            self._told.wait_for(lambda: self._said >= until, _SETTLE_DEADLINE)
 
     def lost(self) -> None:
         """The feed may be trusted no more."""
@@ -287,6 +304,7 @@ class KernelBelief:
         with self._lock:
             names = list(zip(self._pending, range(_AT_ONCE), strict=False))
             news = [(path, self._pending.pop(path)) for path, _ in names]
+            said = self._said if self._pending else self._withdrawn
             own = {path for path, _ in news if self._own.get(path, (0.0, None))[0] > now}
             for path, what in news:
                 again = what if kernel.expires_names else what & ~NAMES
@@ -295,6 +313,9 @@ class KernelBelief:
                 self._late.put(path, again if path in own else again & ~Withdrawal.PAGES, now)
         for path, what in news:
             self._say(kernel, path, what & ~self._spared(kernel) if path in own else what, now)
+        with self._told:
+            self._said = said
+            self._told.notify_all()
         return len(news)
 
     @staticmethod

@@ -65,6 +65,7 @@ class Answers(Protocol):
     def given_by_handle(self, path: RelativePath | None, metadata: FileMetadata) -> None: ...
     def left(self, path: RelativePath, metadata: FileMetadata) -> None: ...
     def moved(self, source: RelativePath, destination: RelativePath) -> None: ...
+    def settle(self) -> None: ...
     def end(self) -> None: ...
 
 
@@ -103,6 +104,11 @@ class KernelCache:
         until = time.monotonic() + _STOP_DEADLINE
         for lane in lanes:
             lane.stop(max(0.0, until - time.monotonic()))
+
+    def listed(self) -> None:
+        """A directory was listed, and the kernel is about to hear of it."""
+        if self._answers is not None:
+            self._answers.settle()
 
     # For `kernel_belief`, on its own thread.
 

@@ -202,7 +202,9 @@ class Operations(AttributeOperations, NameOperations):
             self._filesystem.sync_file(SyncFile(path, 0, data_only), self._user())
 
     def _list_page(self, path: RelativePath, after: bytes, limit: int) -> DirectoryPage:
-        return self._filesystem.list_dir(ListDir(path, after=after, limit=limit), self._caller())
+        page = self._filesystem.list_dir(ListDir(path, after=after, limit=limit), self._caller())
+        self._kernel.listed()
+        return page
 
     def _inode_of(self, path: RelativePath) -> int:
         path = path if len(path) >= len(self._root) else self._root

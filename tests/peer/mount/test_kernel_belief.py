@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from peer.mount.kernel_belief import LATE, PATIENCE, SETTLED, SOON, KernelBelief
@@ -271,3 +274,41 @@ def test_an_answer_that_was_overtaken_on_its_way_is_not_even_lent(room):
     room.belief.given(B, metadata(size=9))
     room.step()
     assert room.took() == [(B, UNSURE)]
+
+
+def test_what_is_believed_for_the_short_time_only_can_be_contradicted_in_it():
+    room = Room()
+    room.known.trust = 0
+    for _ in range(3):  # until nothing that was told before is left to be told again
+        room.later(LATE)
+    room.took()
+    room.belief.given(A, FILE)
+    room.belief.withdraw(A, UNSURE)
+    room.step()
+    assert room.took() == [(A, UNSURE)]
+
+
+def test_who_is_shown_a_listing_waits_until_the_kernel_knows_what_it_belies(room):
+    said = threading.Event()
+    slow = room.kernel.forget
+
+    def forget(path, what):
+        said.wait(5)
+        return slow(path, what)
+
+    room.kernel.forget = forget
+    room.belief._thread.start()
+    try:
+        room.belief.given(A, FILE)
+        room.belief.settle()  # of nothing
+        room.belief.withdraw(A, UNSURE)
+        began = time.monotonic()
+        room.belief.settle()
+        assert time.monotonic() - began < 5, "it does not wait for long"
+        assert not room.took()
+        said.set()
+        room.belief.settle()
+        assert room.took()
+    finally:
+        said.set()
+        room.belief.end()
