@@ -16,7 +16,7 @@ from typing import Final
 import nacl.bindings
 import nacl.exceptions
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from peer.errors import AuthenticationFailed, HandshakeRefused
 
@@ -83,17 +83,18 @@ def hkdf(chaining_key: bytes, material: bytes) -> tuple[bytes, bytes]:
 
 
 class Cipher:
-    """ChaCha20-Poly1305 of RFC 8439 under one `key`: ENCRYPT and DECRYPT. Immutable, so threads may share it.
+    """ChaCha20-Poly1305 of RFC 8439 under one `key`: Noise's ENCRYPT and DECRYPT. Immutable, so threads may share it.
 
     Raises ValueError for a key that is not `KEY_SIZE` long.
     """
 
     __slots__ = ("_aead",)
+    _algorithm: type[ChaCha20Poly1305 | AESGCM] = ChaCha20Poly1305
 
     def __init__(self, key: Buffer) -> None:
         if len(key) != KEY_SIZE:
             raise ValueError(f"a cipher key has {KEY_SIZE} bytes, this one {len(key)}")
-        self._aead: Final = ChaCha20Poly1305(key)
+        self._aead: Final = self._algorithm(key)
 
     def encrypt(self, nonce: int, associated: bytes, plaintext: Buffer) -> bytearray:
         """ENCRYPT under 32 zero bits and the 64-bit little-endian `nonce`: `TAG_SIZE` longer than `plaintext`."""
@@ -125,6 +126,16 @@ class Cipher:
             # OpenSSL deciphers as it goes, and learns only at the end that it should not have.
             target[:] = bytes(target.nbytes)
             raise AuthenticationFailed("a ciphertext was altered, or sealed under another key or nonce") from error
+
+
+class AesCipher(Cipher):
+    """AES-256-GCM (NIST SP 800-38D) in the same form, for what never leaves this machine.
+
+    Twice as fast where the processor has instructions for it, and slow where it has none.
+    """
+
+    __slots__ = ()
+    _algorithm = AESGCM
 
 
 def encrypt(key: bytes, nonce: int, associated: bytes, plaintext: Buffer) -> bytearray:

@@ -16,7 +16,7 @@ Measured for each second of one core: reads of 128 KiB in blocks of 64 KiB 1.0, 
 SALT_SIZE: Final = 24
 """Random bytes at the head of a slot; all zero means that the slot is empty, as a hole in a sparse file is."""
 OVERHEAD: Final = SALT_SIZE + 16
-"""Bytes that a slot is longer than its block: the salt, and Poly1305's tag."""
+"""Bytes that a slot is longer than its block: the salt, and the tag."""
 SLOT_SIZE: Final = BLOCK_SIZE + OVERHEAD
 GRAIN: Final = 4096
 """The last slot is padded to this, so that a container tells no more of a size than disk blocks do."""
@@ -64,6 +64,8 @@ class Layout:
 
     def padded(self, index: int) -> int:
         """Bytes that are sealed for block `index`: `length`, filled up to the grain."""
+        if (index + 1) * BLOCK_SIZE <= self.size:
+            return BLOCK_SIZE
         full = self.length(index) + OVERHEAD
         return min(BLOCK_SIZE, full + -full % GRAIN - OVERHEAD)
 

@@ -16,12 +16,13 @@ from peer.mount.block_store.buffers import BufferPool
 from peer.mount.block_store.containers import Containers
 from peer.mount.block_store.layout import BLOCK_SIZE, Layout, Run
 from peer.mount.block_store.outage import FULL, Outage
+from peer.mount.block_store.processor import best_cipher
 from peer.mount.block_store.sealing import Sealer
 from peer.mount.block_store.shelf import Shelf
 from peer.mount.block_store.statistics import Counters, StoreStatistics
 from peer.mount.block_store.upkeep import Upkeep
 from peer.mount.block_store.usage import Usage
-from peer.session.primitives import Buffer
+from peer.session.primitives import Buffer, Cipher
 from schema.attributes import FileVersion
 from schema.limits import MAX_DATA
 
@@ -30,7 +31,8 @@ class BlockStore:
     """Sealed blocks in `directory`, `max_bytes` of disk at most (see the package for the slack); safe in threads.
 
     `secret` (32 bytes) is the client's; `realm` names the agent (its identity key), so that what one agent says of
-    its files is never found under another's. `clock` gives seconds since the epoch. No method raises OSError.
+    its files is never found under another's. `clock` gives seconds since the epoch. What was sealed with another
+    `cipher` is not found. No method raises OSError.
     """
 
     def __init__(
@@ -42,8 +44,9 @@ class BlockStore:
         *,
         clock: Callable[[], float] = time.time,
         random: Callable[[int], bytes] = os.urandom,
+        cipher: type[Cipher] | None = None,
     ) -> None:
-        self._sealer: Final = Sealer(secret, realm)
+        self._sealer: Final = Sealer(secret, realm, cipher or best_cipher())
         self._containers: Final = Containers(os.fspath(directory))
         self._usage: Final = Usage(self._containers)
         self._clock: Final = clock
@@ -70,7 +73,7 @@ class BlockStore:
         return content[offset - wanted.start * BLOCK_SIZE :][:size] if wanted else content
 
     def missing(self, version: FileVersion, volume: int, offset: int, size: int) -> list[range]:
-        """The blocks that `read` would lack, by their salts (2 µs each): a bad one shows as held until it was read."""
+        """The blocks that `read` would lack, by the holes: what was torn or altered shows as held until it was read."""
         shelf = self._shelf(version, volume)
         lacking: list[range] = []
         for run in shelf.layout.runs(shelf.layout.covering(offset, size)):
@@ -103,7 +106,7 @@ class BlockStore:
         return True
 
     def cached_bytes(self, version: FileVersion, volume: int) -> int:
-        """Bytes of the file's content that are held, by their salts (see `missing`)."""
+        """Bytes of the file's content that are held, by the holes (see `missing`)."""
         shelf = self._shelf(version, volume)
         return sum(shelf.layout.length(index) for run in shelf.layout.runs() for index in self._held(shelf, run))
 

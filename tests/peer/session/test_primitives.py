@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from peer.errors import AuthenticationFailed, HandshakeRefused
-from peer.session.primitives import KeyPair, decrypt, decrypt_into, dh, digest, encrypt, hkdf
+from peer.session.primitives import AesCipher, Cipher, KeyPair, decrypt, decrypt_into, dh, digest, encrypt, hkdf
 
 # RFC 8439 appendix A.5; its nonce begins with 32 zero bits, as Noise's do.
 AEAD_KEY = bytes.fromhex("1c9240a5eb55d38af333888604f6b5f0473917c1402b80099dca5cbc207075c0")
@@ -96,6 +96,23 @@ def test_a_buffer_of_another_length_is_refused_and_left_alone(length: int) -> No
     with pytest.raises(ValueError, match="do not open into"):
         decrypt_into(bytes(32), 7, b"aad", sealed, target)
     assert target == b"x" * length
+
+
+def test_the_other_cipher_agrees_with_its_specification() -> None:
+    # Test case 14 of McGrew and Viega's specification of GCM: all zero, 256 bits of key, 96 of nonce.
+    sealed = bytes.fromhex("cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919")
+    assert AesCipher(bytes(32)).encrypt(0, b"", bytes(16)) == sealed
+    assert AesCipher(bytes(32)).decrypt(0, b"", sealed) == bytes(16)
+
+
+@pytest.mark.parametrize("cipher", [Cipher, AesCipher])
+@pytest.mark.parametrize("size", [9, 5_000])
+def test_nothing_that_does_not_authenticate_stays_in_the_buffer(cipher: type[Cipher], size: int) -> None:
+    sealed, target = cipher(bytes(32)).encrypt(7, b"aad", b"x" * size), bytearray(b"." * (size + 2))
+    sealed[-1] ^= 1
+    with pytest.raises(AuthenticationFailed):
+        cipher(bytes(32)).decrypt_into(7, b"aad", sealed, memoryview(target)[1:-1])
+    assert target == b"." + bytes(size) + b"."
 
 
 def test_dh_agrees_with_rfc_7748() -> None:  # section 6.1

@@ -5,6 +5,7 @@ import pytest
 from peer.errors import AuthenticationFailed
 from peer.mount.block_store.layout import OVERHEAD, SALT_SIZE
 from peer.mount.block_store.sealing import Sealer
+from peer.session.primitives import AesCipher, Cipher
 from schema.attributes import FileVersion
 from tests.peer.mount.block_store.shop import REALM, SECRET, VOLUME, file_version
 
@@ -12,8 +13,8 @@ SALT = bytes(range(1, SALT_SIZE + 1))
 BLOCK = b"forty-two bytes that nobody else may read."
 
 
-def sealed_version(secret=SECRET, realm=REALM, volume=VOLUME, version=None):
-    return Sealer(secret, realm).version(volume, version or file_version(42))
+def sealed_version(secret=SECRET, realm=REALM, volume=VOLUME, version=None, cipher=AesCipher):
+    return Sealer(secret, realm, cipher).version(volume, version or file_version(42))
 
 
 def opened(version, slot, index=3):
@@ -32,6 +33,7 @@ OTHERS = {
     "size": sealed_version(version=FileVersion(7, 43, 1_000, 2_000)),
     "mtime": sealed_version(version=FileVersion(7, 42, -1_000, 2_000)),
     "ctime": sealed_version(version=FileVersion(7, 42, 1_000, 2_001)),
+    "cipher": sealed_version(cipher=Cipher),
 }
 
 
@@ -81,4 +83,4 @@ def test_numbers_do_not_run_together():
 
 def test_a_secret_of_another_length_is_refused():
     with pytest.raises(ValueError, match="32 bytes"):
-        Sealer(b"short", REALM)
+        Sealer(b"short", REALM, Cipher)
