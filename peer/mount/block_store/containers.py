@@ -1,7 +1,7 @@
 """The files of the store: opened, filled, emptied, listed and removed by name.
 
-The one rule: no call leaves a descriptor open, and none relies on the state that another left. That is what makes it
-safe for many processes (see the package): a container may vanish between any two calls.
+The one rule: no call relies on the state that another left. That is what makes it safe for many processes (see the
+package): a container may vanish between any two calls. What stays open (`open_containers`) is only what has the name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import stat
 from collections.abc import Iterator
 from typing import Final
 
-from peer.mount.block_store.layout import SALT_SIZE, SLOT_SIZE
+from peer.mount.block_store.holes import punch
+from peer.mount.block_store.layout import SALT_SIZE
+from peer.mount.block_store.open_containers import OpenContainers
 from peer.mount.block_store.sealing import NAME_SIZE
 from peer.session.primitives import Buffer
 
@@ -34,6 +36,7 @@ class Containers:
 
     def __init__(self, directory: str) -> None:
         self.directory: Final = directory
+        self._open: Final = OpenContainers(os.O_RDONLY | _FLAGS)
 
     def prepare(self) -> None:
         """Make the directory, or close it to others. Raises OSError."""
@@ -41,18 +44,9 @@ class Containers:
         if stat.S_IMODE(os.stat(self.directory).st_mode) != 0o700:
             os.chmod(self.directory, 0o700)
 
-    @contextlib.contextmanager
-    def reading(self, name: str) -> Iterator[int | None]:
+    def reading(self, name: str) -> contextlib.AbstractContextManager[int | None]:
         """A descriptor to read from, or None where no such container is. Raises OSError for other failures."""
-        try:
-            descriptor = os.open(self._path(name), os.O_RDONLY | _FLAGS)
-        except FileNotFoundError:
-            yield None
-            return
-        try:
-            yield descriptor if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
-        finally:
-            os.close(descriptor)
+        return self._open.reading(self._path(name))
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[int]:
@@ -80,22 +74,35 @@ class Containers:
             self.prepare()
             return os.open(path, flags, 0o600)
 
-    def empty_slot(self, name: str, offset: int) -> None:
-        """Mark the slot at `offset` as holding nothing, if the container is still there. Raises OSError."""
+    def empty_slot(self, name: str, offset: int, length: int) -> None:
+        """Have the slot at `offset` hold nothing, if the container is still there. Raises OSError."""
         with contextlib.suppress(FileNotFoundError):
             descriptor = os.open(self._path(name), os.O_WRONLY | _FLAGS)
             try:
                 os.pwrite(descriptor, EMPTY, offset)
+                with contextlib.suppress(OSError):  # where there are no holes, the salt says it
+                    punch(descriptor, offset, length)
             finally:
                 os.close(descriptor)
 
     def remove(self, name: str) -> bool:
         """Whether there was such a container; whoever has it open keeps what he reads. Raises OSError."""
+        path = self._path(name)
         try:
-            os.unlink(self._path(name))
+            os.unlink(path)
         except FileNotFoundError:
             return False
+        finally:
+            self._open.close(path)
         return True
+
+    def close_idle(self) -> None:
+        """Close what has not been read for a while; call it now and then."""
+        self._open.close_idle()
+
+    def close(self) -> None:
+        """Leave no descriptor open."""
+        self._open.close_all()
 
     def last_use(self, name: str) -> int | None:
         """When a container was last used (see `touch`), None where it is gone. Raises OSError."""
@@ -132,11 +139,6 @@ def write_slot(descriptor: int, offset: int, salt: bytes, sealed: Buffer) -> Non
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def read_ahead(descriptor: int, offset: int, length: int) -> None:
-    """Have the disk begin to read: what is opened here anew for each read has no read-ahead of its own."""
-    os.posix_fadvise(descriptor, offset, length, os.POSIX_FADV_WILLNEED)
-
-
 def touch(descriptor: int, now: float) -> None:
     """Note a use at `now` (seconds since the epoch) in the modification time, once a `TOUCH_INTERVAL` at most.
 
@@ -144,18 +146,3 @@ def touch(descriptor: int, now: float) -> None:
     """
     if abs(now - os.fstat(descriptor).st_mtime) > TOUCH_INTERVAL:
         os.utime(descriptor, ns=(int(now * 1e9), int(now * 1e9)))
-
-
-def filled(descriptor: int, slots: range) -> Iterator[int]:
-    """Which of `slots` of a container hold something, in order; holes cost nothing (lseek(2), SEEK_DATA)."""
-    slot = slots.start
-    while slot < slots.stop:
-        try:
-            slot = max(slot, os.lseek(descriptor, slot * SLOT_SIZE, os.SEEK_DATA) // SLOT_SIZE)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole up to the end
-                return
-            raise
-        if slot < slots.stop and os.pread(descriptor, SALT_SIZE, slot * SLOT_SIZE).strip(b"\0"):
-            yield slot
-        slot += 1

@@ -26,6 +26,8 @@ SHRUNK_TIME: Final = 3600.0
 """Seconds for which a store stays small after the disk was full."""
 FRUITLESS_PAUSE: Final = 5.0
 """Seconds of rest after a count in spite of which the store is still too large."""
+IDLE_INTERVAL: Final = 10.0
+"""Seconds after which a container that is not read any more is closed; at twice that it is."""
 SHARD_PAUSE: Final = 0.001
 """Seconds between two shards of a count, so that other threads get their turn (a quarter of a second in all)."""
 _JOIN_TIMEOUT: Final = 5.0
@@ -77,6 +79,7 @@ class Upkeep:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(_JOIN_TIMEOUT)
+        self._containers.close()
         self._shared()
 
     def _run(self) -> None:
@@ -88,8 +91,15 @@ class Upkeep:
                 enough = False
             if not enough:
                 self._closing.wait(FRUITLESS_PAUSE)
-            self._wake.wait(RECOUNT_INTERVAL)
-            self._wake.clear()
+            self._rest()
+
+    def _rest(self) -> None:
+        """Wait until there is something to do, and meanwhile see to what is open."""
+        for _ in range(int(RECOUNT_INTERVAL / IDLE_INTERVAL)):
+            if self._wake.wait(IDLE_INTERVAL):
+                break
+            self._containers.close_idle()
+        self._wake.clear()
 
     def tidy(self) -> bool:
         """Count, and evict what is too much; left to the other process where one is at it already.

@@ -24,6 +24,18 @@ def content(size, seed=0):
     return b"".join(block.to_bytes(4, "big") + unit for block in range(size // len(unit) + 1))[:size]
 
 
+def put_back(path, found):
+    """Write a container as it would lie on the disk: pages of zeros are holes."""
+    with path.open("r+b") as file:
+        file.truncate(0)
+        for start in range(0, len(found), 4096):
+            page = found[start : start + 4096]
+            if page.strip(b"\0"):
+                file.seek(start)
+                file.write(page)
+        file.truncate(len(found))
+
+
 class Shop:
     """Opens stores that share one directory, and knows the files in it."""
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from peer.mount.block_store.layout import BLOCK_SIZE, SLOT_SIZE
-from tests.peer.mount.block_store.shop import VOLUME, Shop, content, file_version
+from tests.peer.mount.block_store.shop import VOLUME, Shop, content, file_version, put_back
 
 SIZES = [0, 1, 4056, BLOCK_SIZE, BLOCK_SIZE + 1, 3 * BLOCK_SIZE - 7]
 VERSIONS = [file_version(size, ctime=ctime) for size in SIZES for ctime in (10, 11)]
@@ -84,7 +84,7 @@ class AgainstADictionary(RuleBasedStateMachine):
         for path in self.shop.containers():
             after, before = path.read_bytes(), paths.get(path, b"")
             if after != before:
-                path.write_bytes(torn(before, after, index * SLOT_SIZE, random.Random(seed)))
+                put_back(path, torn(before, after, index * SLOT_SIZE, random.Random(seed)))
         # Whole or not: the store finds out, and from then on it is certain.
         found = self.stores[1 - which].read(version, VOLUME, index * BLOCK_SIZE, BLOCK_SIZE)
         assert found is None or found == piece
@@ -100,7 +100,7 @@ class AgainstADictionary(RuleBasedStateMachine):
         path = paths[number % len(paths)]
         found = bytearray(path.read_bytes())
         found[int(position * len(found))] ^= 1 << bit
-        path.write_bytes(found)
+        put_back(path, found)
         # Reading everything finds the block that does not open; one at most may have got lost, and none appeared.
         lost = 0
         for version, certain in self.certain.items():
