@@ -128,10 +128,11 @@ class CachedFileSystem(Decorator):
 
     def list_dir(self, request: ListDir, caller: Caller) -> DirectoryPage:
         """See `FileSystem`."""
-        known = self._known.listing(request.path)
+        wanted = request.path, request.after, request.limit + 1
+        known = self._known.listing(*wanted)
         if known is None and not request.after:
             self._ask_about(self._verification.about_names(request.path), caller)
-            known = self._known.listing(request.path)
+            known = self._known.listing(*wanted)
         if known is not None:
             return page_of(known, request)
         asked = self._known.asking()

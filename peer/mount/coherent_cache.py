@@ -7,6 +7,7 @@ as of. The lock is held for memory only, never across a question.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -16,6 +17,7 @@ from peer.mount.effects import Effects
 from peer.mount.kept_metadata.records import KeptDirectory
 from peer.mount.kept_metadata.snapshot import Part, part, restore
 from peer.mount.knowledge import Applied, Asked, Standing
+from peer.mount.listing_pages import Entries
 from peer.mount.metadata_cache import Known, MetadataCache
 from peer.mount.metadata_node import UNKNOWN, file_key, file_key_of, may_have_several_names, pack
 from peer.mount.metadata_suspects import Unverified, Verified, unverified
@@ -174,11 +176,11 @@ class CoherentCache:
                 heard_at=self._coherence.heard_at if moment.epoch else None,
             )
 
-    def listing(self, path: Path) -> list[tuple[bytes, FileMetadata]] | None:
-        """All names in a directory."""
+    def listing(self, path: Path, after: bytes = b"", most: int = sys.maxsize) -> Entries | None:
+        """Names in a directory, see `MetadataCache.listing`."""
         with self._lock:
             now, trusted = self._now()
-            return self._cache.listing(path, now, trusted=trusted)
+            return self._cache.listing(path, now, trusted=trusted, after=after, limit=most)
 
     def target(self, path: Path) -> bytes | None:
         """What a symbolic link says."""

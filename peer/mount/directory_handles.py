@@ -107,7 +107,9 @@ class DirectoryHandles:
     def read(self, handle: int, offset: int) -> Iterator[tuple[ListedEntry, DirectoryEntry | None]]:
         """Entries from `offset` on, as shown and as the agent gave them (None for the dots); 0 reads them anew.
 
-        One thread at a time reads a handle: libfuse sees to that.
+        None at the end of the directory, and there only: others come when it is read on. Not all at once, since no
+        answer waits for the agent between two entries: what is said of the first would be old by the time it is sent,
+        and news of it may have passed it by. One thread at a time reads a handle: libfuse sees to that.
         """
         directory = self._directories[handle]
         path = self._paths.path(handle)
@@ -117,10 +119,11 @@ class DirectoryHandles:
             yield self._dot(b".", path, 1), None
         if offset < _DOTS:
             yield self._dot(b"..", None if path is None else path[:-1], 2), None
-        for index in itertools.count(max(offset - _DOTS, 0)):
+        first = max(offset - _DOTS, 0)
+        for index in itertools.count(first):
             found = directory.entry(index)
             if found is None:
-                if directory.complete or path is None:
+                if directory.complete or path is None or index > first:
                     return
                 directory.extend(self._list_page(path, directory.last_name, MAX_PAGE_ENTRIES))
                 found = directory.entry(index)

@@ -62,6 +62,7 @@ _CAP_BIG_WRITES_2: Final = 1 << 5
 _CAP_DONT_MASK: Final = 1 << 6
 _CAP_SPLICE_READ: Final = 1 << 9
 _CAP_AUTO_INVAL_DATA: Final = 1 << 12
+_CAP_READDIRPLUS_AUTO: Final = 1 << 14
 _CAP_WRITEBACK_CACHE: Final = 1 << 16
 _CAP_PARALLEL_DIROPS: Final = 1 << 18
 _CAP_POSIX_ACL: Final = 1 << 19
@@ -327,6 +328,10 @@ class _Mount(Translation, _module.FUSE):  # type: ignore[misc,name-defined]  # t
             wanted |= _CAP_BIG_WRITES_2
         # Written data comes by a copy into our buffer anyway; splicing it through a pipe first is one copy more.
         unwanted = _CAP_WRITEBACK_CACHE | _CAP_SPLICE_READ
+        if _THREE:
+            # By itself the kernel asks for attributes with the first names of a directory only, unless somebody looks
+            # at files before he has read them all; who looks then, asks for each: that takes four times as long.
+            unwanted |= _CAP_READDIRPLUS_AUTO
         connection.want = (connection.want | (wanted & connection.capable)) & ~unwanted
         connection.max_write = MAX_DATA if _THREE else _MAX_WRITE_2
         connection.max_background = _MAX_BACKGROUND

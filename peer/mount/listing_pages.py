@@ -64,10 +64,9 @@ class ListingPages:
 
 
 def page_of(known: Entries, request: ListDir) -> DirectoryPage:
-    """The page of a listing that `request` asks for."""
-    after = [entry for entry in known if entry[0] > request.after]
+    """The page that `request` asks for of a listing, of which `known` has one entry more than that, if there is one."""
     entries = tuple(
         DirectoryEntry(name, metadata.inode, stat.S_IFMT(metadata.mode), metadata if request.metadata else None)
-        for name, metadata in after[: request.limit]
+        for name, metadata in known[: request.limit]
     )
-    return DirectoryPage(entries, complete=len(after) <= request.limit)
+    return DirectoryPage(entries, complete=len(known) <= request.limit)

@@ -6,6 +6,7 @@ that is not trusted now) says so, and whoever asks must have it verified before 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -73,8 +74,13 @@ class MetadataCache(Facts):
             return Known(None, suspect=False)
         return None
 
-    def listing(self, path: Path, now: float, *, trusted: bool) -> list[tuple[bytes, FileMetadata]] | None:
-        """All names in the directory `path` with their attributes, by byte order; None unless all are sure."""
+    def listing(
+        self, path: Path, now: float, *, trusted: bool, after: bytes = b"", limit: int = sys.maxsize
+    ) -> list[tuple[bytes, FileMetadata]] | None:
+        """Names in the directory `path` with their attributes, by byte order; None unless all of it are sure.
+
+        Those that come after the name `after`, and the first `limit` of them.
+        """
         node = self.tree.find(path)
         if node is None or not self.complete(node, now, trusted=trusted):
             return None
@@ -82,7 +88,7 @@ class MetadataCache(Facts):
         for name, child in sorted((node.children or {}).items()):
             if child.packed is None or not self.is_sure(child, now, trusted=trusted):
                 return None
-            metadata = unpack(child.packed)
+            metadata = unpack(child.packed) if name > after and len(found) < limit else None
             if metadata is not None:
                 child.used = True
                 found.append((name, metadata))

@@ -7,6 +7,7 @@ notification and a question; the other mistake would have the kernel read a new 
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from typing import Final
 
 from schema.attributes import FileMetadata, FileVersion
@@ -22,7 +23,7 @@ class ShownVersions:
     def __init__(self, capacity: int = _CAPACITY) -> None:
         self._capacity: Final = capacity
         self._lock: Final = threading.Lock()
-        self._versions: Final[dict[RelativePath, tuple[int, FileVersion]]] = {}
+        self._versions: Final[OrderedDict[RelativePath, tuple[int, FileVersion]]] = OrderedDict()
 
     def show(self, path: RelativePath, metadata: FileMetadata) -> None:
         """The kernel is told that `path` has `metadata`."""
@@ -30,7 +31,7 @@ class ShownVersions:
             self._versions.pop(path, None)
             self._versions[path] = (metadata.volume, metadata.version)
             if len(self._versions) > self._capacity:
-                del self._versions[next(iter(self._versions))]
+                self._versions.popitem(last=False)  # of a dict, the first is found past all that went before
 
     def is_shown(self, path: RelativePath, metadata: FileMetadata) -> bool:
         """Whether what the kernel was told last of `path` is of this version."""

@@ -119,6 +119,27 @@ def test_a_change_of_each_kind_is_seen_though_the_kernel_believes_for_long(stack
     assert (mounted.path / "file").read_text() == (stack.export / "file").read_text()
 
 
+def test_a_listing_tells_the_kernel_of_every_name_and_what_becomes_of_it(stack, mounted, kernel):
+    names = [f"{number:04}" for number in range(600)]
+    for number in range(8):
+        (stack.export / f"many-{number}").mkdir()
+        for name in names:
+            (stack.export / f"many-{number}" / name).touch()
+    kernel.learns(os.lstat, mounted.path / "file")
+    unread = iter(range(8))
+
+    def known():
+        here = mounted.path / f"many-{next(unread)}"
+        assert sorted(os.listdir(here)) == names
+        return here if all(kernel.answers(os.lstat, here / name) for name in names[::-100]) else None
+
+    # Not at the first try if its names are lent only, not being under watch yet.
+    here = next(filter(None, iter(known, "never")))
+    (stack.export / here.name / "0550").write_text("changed")
+    (stack.export / here.name / "0450").unlink()
+    until("the change is seen", lambda: _size(here / "0550") == 7 and absent(here / "0450"))
+
+
 def test_an_open_file_and_its_pages_in_a_mapping_are_seen_to_change(stack, mounted):
     with (mounted.path / "file").open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as pages:
         assert pages[:] == b"file"

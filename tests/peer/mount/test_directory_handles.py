@@ -33,8 +33,17 @@ def handles_on(agent, paths=None):
     return DirectoryHandles(agent.list_page, lambda path: 1000 + len(path), view, paths or PathTable())
 
 
+def everything(handles, handle, offset=0):
+    """As the kernel reads: on from where the last answer ended, until one is empty."""
+    entries = []
+    while answer := list(handles.read(handle, offset)):
+        entries += answer
+        offset = answer[-1][0].next_offset
+    return entries
+
+
 def names(handles, handle, offset=0):
-    return [shown.name for shown, _ in handles.read(handle, offset)]
+    return [shown.name for shown, _ in everything(handles, handle, offset)]
 
 
 def many(count):
@@ -57,7 +66,7 @@ def test_every_offset_means_the_entry_after_it():
     agent.page_size = 7
     handles = handles_on(agent)
     handle = handles.open(HOME)
-    entries = [shown for shown, _ in handles.read(handle, 0)]
+    entries = [shown for shown, _ in everything(handles, handle)]
     for index, entry in enumerate(entries):
         assert names(handles, handle, entry.next_offset) == [later.name for later in entries[index + 1 :]]
 
@@ -67,12 +76,27 @@ def test_a_large_directory_is_read_page_by_page_as_far_as_it_is_wanted():
     agent.page_size = 10
     handles = handles_on(agent)
     handle = handles.open(HOME)
-    reading = handles.read(handle, 0)
-    for _ in range(12):
-        next(reading)
+    assert len(list(handles.read(handle, 0))) == 12
     assert len(agent.asked) == 1
-    next(reading)
+    next(handles.read(handle, 12))
     assert agent.asked[1][1] == b"000009"
+
+
+def test_no_answer_waits_for_the_agent_once_it_says_something():
+    agent = Agent(many(30))
+    agent.page_size = 10
+    handles = handles_on(agent)
+    handle = handles.open(HOME)
+    offset = 0
+    while True:
+        reading = handles.read(handle, offset)
+        first = next(reading, None)
+        if first is None:
+            break
+        asked = len(agent.asked)
+        offset = [first, *reading][-1][0].next_offset
+        assert len(agent.asked) == asked
+    assert len(agent.asked) == 3
 
 
 def test_changes_meanwhile_move_no_offset():
@@ -80,9 +104,9 @@ def test_changes_meanwhile_move_no_offset():
     agent.page_size = 10
     handles = handles_on(agent)
     handle = handles.open(HOME)
-    first = [shown for shown, _ in zip(handles.read(handle, 0), range(30), strict=False)]
+    first = [shown for start in (0, 12, 22) for shown, _ in handles.read(handle, start)]
     agent.names = [name for name in agent.names if name > b"000020"]
-    seen = [shown.name for shown, _ in first] + names(handles, handle, first[-1][0].next_offset)
+    seen = [shown.name for shown in first] + names(handles, handle, first[-1].next_offset)
     assert len(seen) == len(set(seen)) == 102
 
 
@@ -101,9 +125,9 @@ def test_attributes_are_handed_out_once():
     agent.page_size = 10
     handles = handles_on(agent)
     handle = handles.open(HOME)
-    fresh = [entry is not None for _, entry in handles.read(handle, 2)]
+    fresh = [entry is not None for _, entry in everything(handles, handle, 2)]
     assert fresh == [True] * 20
-    again = [shown.metadata is not None for shown, _ in handles.read(handle, 2)]
+    again = [shown.metadata is not None for shown, _ in everything(handles, handle, 2)]
     assert again == [False] * 10 + [True] * 10
 
 
