@@ -35,6 +35,7 @@ from schema.requests import (
     FlushFile,
     KeepAlive,
     LockFile,
+    OpenFile,
     ReadFile,
     SyncFile,
     WriteFile,
@@ -274,6 +275,8 @@ def _bulk_size(body: AnyRequest) -> int:
     size = 0
     if isinstance(body, ReadFile):
         size = body.size
+    elif isinstance(body, OpenFile):
+        size = body.first_bytes
     elif isinstance(body, WriteFile):
         size = len(body.data)
     return size if size >= BULK_FROM else 0

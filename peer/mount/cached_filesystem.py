@@ -95,7 +95,9 @@ class CachedFileSystem(Decorator):
         if contents is not None and quiet is not None:
             self._opens = LocalOpens(inner, known, self._handles, contents, quiet, ask_first=ask_first)
         super().__init__(inner if self._opens is None else self._opens.filesystem)
-        self._reads: Final = None if contents is None else ContentReads(self.inner, contents, self._handles)
+        self._reads: Final = (
+            None if contents is None else ContentReads(self.inner, contents, self._handles, known.asking)
+        )
         self._changing: Final = changing
         self._known: Final = known
         self._xattrs: Final = xattrs
@@ -194,15 +196,7 @@ class CachedFileSystem(Decorator):
             effects = Effects(doubted=(request.path,), linked=True)
             opened = self._change(lambda: self.inner.open_file(request, caller), effects, fact_at(request.path))
         else:
-            asked = self._known.asking()
-            try:
-                opened = self.inner.open_file(request, caller)
-            except OperationFailed as failure:
-                self._learn_absence(request.path, failure, asked)
-                raise
-            self._known.learn(request.path, opened.metadata, opened.as_of, asked)
-            if self._opens is not None:
-                self._opens.opened(request, opened)
+            opened = self._open(request, caller)
         return self._opened(request.path, opened)
 
     def create_file(self, request: CreateFile, caller: Caller) -> OpenedFile:
@@ -237,6 +231,8 @@ class CachedFileSystem(Decorator):
     def close_file(self, request: CloseFile, caller: Caller) -> Done:
         """See `FileSystem`."""
         self._handles.closed(request.handle)
+        if self._reads is not None:
+            self._reads.closed(request.handle)
         return self.inner.close_file(request, caller)
 
     # --- changing names and attributes
@@ -302,6 +298,23 @@ class CachedFileSystem(Decorator):
         return self._change(lambda: self.inner.remove_xattr(request, caller), effects)
 
     # --- inside
+
+    def _open(self, request: OpenFile, caller: Caller) -> OpenedFile:
+        """Have the agent open it."""
+        known = self._known.metadata(request.path)
+        to_open = request
+        if self._reads is not None:
+            to_open = self._reads.to_open(request, known.metadata if known is not None else None)
+        asked = self._known.asking()
+        try:
+            opened = self.inner.open_file(to_open, caller)
+        except OperationFailed as failure:
+            self._learn_absence(request.path, failure, asked)
+            raise
+        self._known.learn(request.path, opened.metadata, opened.as_of, asked)
+        if self._opens is not None:
+            self._opens.opened(request, opened)
+        return opened if self._reads is None else self._reads.opened(request, opened, asked)
 
     def _learn_absence(self, path: Path, failure: OperationFailed, asked: Asked) -> None:
         if failure.code == _ABSENT:

@@ -12,14 +12,13 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final
 
-from peer.mount.quiet_files import QUIET_SECONDS
+from peer.mount.quiet_files import was_quiet
 from schema.attributes import FileVersion
 from schema.paths import RelativePath
 from schema.replies import OpenedFile
 
 _CAPACITY: Final = 65_536
 """Names that are remembered; the one opened longest ago goes first."""
-_NANOSECONDS: Final = 1_000_000_000
 
 State = tuple[int, FileVersion]
 """Volume and version."""
@@ -41,13 +40,12 @@ class KeptPages:
         """
         metadata = opened.metadata
         file, state = (metadata.volume, metadata.inode), (metadata.volume, metadata.version)
-        settled = opened.now_ns - metadata.ctime_ns >= QUIET_SECONDS * _NANOSECONDS
         with self._lock:
             self._files[opened.handle] = file
             before = self._states.pop(path, None)
             if changed or any(self._files.get(other, file) != file for other in others):
                 return False
-            if settled or before == state:
+            if was_quiet(opened) or before == state:
                 self._states[path] = state
                 if len(self._states) > self._capacity:
                     self._states.popitem(last=False)

@@ -43,12 +43,11 @@ class QuietFiles:
     def opened(self, opened: OpenedFile) -> None:
         """The agent opened a file for reading."""
         metadata = opened.metadata
-        quiet = opened.now_ns - metadata.ctime_ns >= QUIET_SECONDS * _NANOSECONDS
         file = metadata.volume, metadata.inode
         with self._lock:
             self._known.pop(file, None)
             # Without a generation, a file that took over the inode number could not be told from this one.
-            if quiet and opened.generation and _is_plain(metadata):
+            if was_quiet(opened) and opened.generation and _is_plain(metadata):
                 self._known[file] = metadata.version, opened.generation
                 if len(self._known) > self._most:
                     self._known.popitem(last=False)
@@ -80,6 +79,11 @@ class QuietFiles:
                 return None
             self._known.move_to_end(file)
             return found[1]
+
+
+def was_quiet(opened: OpenedFile) -> bool:
+    """Whether the file that was opened had not changed for `QUIET_SECONDS`: what is read of this version is final."""
+    return opened.now_ns - opened.metadata.ctime_ns >= QUIET_SECONDS * _NANOSECONDS
 
 
 def _is_plain(metadata: FileMetadata) -> bool:
