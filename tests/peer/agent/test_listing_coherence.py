@@ -20,7 +20,7 @@ from tests.peer.agent.feed_reader import until
 from tests.peer.agent.feed_world import World, exchange
 
 NAMES = ("a", "b", "c")
-STEPS = 3000
+STEPS = 2000
 
 
 @pytest.fixture(params=[True, False], ids=["followed", "nobody follows"])
@@ -208,7 +208,7 @@ def test_one_thing_again_and_again(local, deed):
         (each / "sub").mkdir()
     until("all is told", lambda: local.quiet() and local.watcher.coverage(components(directory)).listing)
     before = local.dispatcher.cache.counts()
-    for number in range(500):
+    for number in range(300):
         if number % 2:
             until("all is told", local.quiet)
             told(local, directory)
