@@ -70,6 +70,8 @@ class RestartingWorld(World):
         return self._verify(client, walk)
 
     _step_verify_again = _step_verify_more = _step_verify
+    _step_list_again = _step_list_more = World._step_list
+    """What was restored whole shows in listings only."""
 
     def _walk(self, client: Client) -> BulkVerification:
         return self._walks.setdefault(client.name, BulkVerification(client.known, self._salts.randbytes, few=self._few))

@@ -139,22 +139,17 @@ class World:
     _step_read_again = _step_read
 
     def _step_hold(self) -> str:
-        return self.client().readers.hold(self._path())
+        client = self.client()
+        return self.random.choice((client.readers, client.readers, client.writers)).hold(self._path())
 
     def _step_read_held(self) -> str:
         return self.client().readers.look_again()
 
-    def _step_hold_to_change(self) -> str:
-        return self.client().writers.hold(self._path())
-
-    def _step_change_held(self) -> str:
-        return self.client().writers.change()
-
-    _step_change_held_again = _step_change_held
-
     def _step_change(self) -> str:
-        client = self.client()
-        if self.random.random() < 0.25:
+        client, chance = self.client(), self.random.random()
+        if chance < 0.1:
+            return client.writers.change()
+        if chance < 0.3:
             return client.write(self._path(), self.random.randbytes(self.random.randrange(1, 4)))
         request = self._change()
         return client.change(request, request.source if isinstance(request, RenamePath) else request.path)
