@@ -39,6 +39,7 @@ from peer.mount.quiet_files import QuietFiles
 from peer.mount.reached import Reached
 from peer.mount.remote_filesystem import RemoteFileSystem
 from peer.mount.stored_contents import StoredContents, open_contents
+from peer.mount.unflushed import Unflushed
 from peer.mount.watcher_echo.performer import WatcherEcho, stage_of
 from peer.mount.watcher_echo.pretence import Pretence
 from peer.pinned_peers import PinnedPeers
@@ -90,7 +91,7 @@ def mount_directory(settings: ClientSettings, remote: Remote, local: Path) -> No
 
         contents, quiet = _kept(settings, keys, agent_key, remote.path, stack)
         cached = CachedFileSystem(
-            DurableHandles(agent),
+            Unflushed(DurableHandles(agent)),
             known,
             contents=contents,
             quiet=quiet,

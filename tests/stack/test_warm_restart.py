@@ -139,6 +139,7 @@ def test_an_agent_that_was_restarted_is_asked_about_what_is_known(stack, tree):
     stack.agent.kill()
     (tree / "d1" / "f1").write_text("written while nobody watched")
     stack.start_agent()
+    stack.agent.wait_for("directories under watch")
     until("the agent is asked what holds", lambda: asked(stack)["VerifyMetadata"])
     assert seen(mounted.path) == seen(tree)
     assert asked(stack)["ListDir"] == 0

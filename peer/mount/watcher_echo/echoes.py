@@ -88,8 +88,23 @@ def contents_of(directory: RelativePath, entries: list[tuple[bytes, FileMetadata
     return [Echo(Call.MAKE, (*directory, name), None, metadata) for name, metadata in entries]
 
 
+def is_known(applied: Applied) -> bool:
+    """Whether the change left a file as it was known already: an answer was faster than the feed, if it is not our own.
+
+    Or it is a write(2) that is done, which had set the times before an answer told of them.
+    """
+    change, known = applied.change, applied.before[0]
+    if not isinstance(change, Changed) or change.metadata is None or known is None or known.metadata is None:
+        return False
+    before, now = known.metadata, change.metadata
+    return _same(before, now) and before.ctime_ns == now.ctime_ns
+
+
 def _changes(path: RelativePath, before: FileMetadata, now: FileMetadata) -> list[Echo]:
-    if stat.S_ISREG(now.mode) and (before.size, before.mtime_ns) != (now.size, now.mtime_ns):
+    written = (before.size, before.mtime_ns) != (now.size, now.mtime_ns)
+    if before.ctime_ns == now.ctime_ns:
+        written |= now.mtime_ns == now.ctime_ns
+    if stat.S_ISREG(now.mode) and written:
         return [Echo(Call.WRITE, path, before, now)]
     if stat.S_ISLNK(now.mode) or before.ctime_ns == now.ctime_ns:
         return []

@@ -16,6 +16,8 @@ UNSURE_SECONDS: Final = 0.5
 """Seconds in which news may be of our own change, where it is not known what that left."""
 SURE_SECONDS: Final = 0.001
 """The same where it is known, but for news that come between our answer and what we learn from it."""
+KNOWN_SECONDS: Final = 5.0
+"""The same where it is known that nothing is other than our own change left it, if there was one."""
 _REMEMBERED: Final = 8192
 
 
@@ -32,7 +34,7 @@ class OwnChanges:
         if len(self._changed) > _REMEMBERED:
             self._changed.popitem(last=False)
 
-    def explain(self, paths: Iterable[RelativePath], told_at: float, *, sure: bool) -> bool:
-        """Whether news of `paths` that came at `told_at` may be of our own; `sure` if it was known what they were."""
-        since = told_at - (SURE_SECONDS if sure else UNSURE_SECONDS)
+    def explain(self, paths: Iterable[RelativePath], told_at: float, *, within: float) -> bool:
+        """Whether news of `paths` that came at `told_at` may be of a change of ours that ended `within` seconds."""
+        since = told_at - within
         return any(self._changed.get(path, float("-inf")) >= since for path in paths)

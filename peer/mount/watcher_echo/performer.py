@@ -21,8 +21,8 @@ from peer.mount.knowledge import Applied
 from peer.mount.mountpoint import FILESYSTEM_TYPE, mount_at
 from peer.mount.watcher_echo.audience import Audience
 from peer.mount.watcher_echo.calls import directory, perform
-from peer.mount.watcher_echo.echoes import Call, Echo, contents_of, echoes_of, is_passing
-from peer.mount.watcher_echo.own_changes import OwnChanges
+from peer.mount.watcher_echo.echoes import Call, Echo, contents_of, echoes_of, is_known, is_passing
+from peer.mount.watcher_echo.own_changes import KNOWN_SECONDS, SURE_SECONDS, UNSURE_SECONDS, OwnChanges
 from peer.mount.watcher_echo.pretence import Pretence
 from peer.mount.watcher_echo.told_names import ToldNames
 from schema.attributes import FileMetadata
@@ -159,7 +159,7 @@ class WatcherEcho:
         if not all(self._is_below(path) for path in applied.paths):
             return
         with self._lock:
-            if self._own.explain(applied.paths, told.at, sure=_is_sure(applied)):
+            if self._own.explain(applied.paths, told.at, within=_seconds_of_doubt(applied)):
                 return
         if isinstance(applied.change, Swept):
             if stage.audience.is_new(applied.change.path):
@@ -250,6 +250,13 @@ class WatcherEcho:
 def _above(path: RelativePath) -> Iterator[RelativePath]:
     """The directories that `path` is in, from the top."""
     return (path[:depth] for depth in range(1, len(path)))
+
+
+def _seconds_of_doubt(applied: Applied) -> float:
+    """How old a change of our own may be of which these are the news."""
+    if is_known(applied):
+        return KNOWN_SECONDS
+    return SURE_SECONDS if _is_sure(applied) else UNSURE_SECONDS
 
 
 def _is_sure(applied: Applied) -> bool:

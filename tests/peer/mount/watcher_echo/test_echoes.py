@@ -62,8 +62,12 @@ def test_names_that_come_and_go_do_not_touch_their_directory():
     assert calls(known(DIRECTORY), now) == []
 
 
-def test_what_we_know_already_is_no_event():
-    assert changed(known(FILE), FILE) == []
+def test_what_we_know_already_was_written_if_that_was_the_last_that_happened_to_it():
+    for size in (3, 4):
+        written = metadata(size=size, mtime_ns=70, ctime_ns=70)
+        assert calls(known(written), written) == [(Call.WRITE, A)]
+    for now in (metadata(mtime_ns=69, ctime_ns=70), DIRECTORY):
+        assert calls(known(now), now) == []
 
 
 def test_another_file_of_the_name_was_moved_there():
