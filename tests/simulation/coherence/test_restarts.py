@@ -21,7 +21,7 @@ from tests.simulation.coherence.restarts import RestartingWorld
 pytestmark = pytest.mark.timeout(300)  # hundreds of worlds, on a machine that has other things to do
 
 WORLDS = 100
-ENOUGH = 300
+ENOUGH = 600
 """Worlds within which a broken part must show."""
 
 
