@@ -139,9 +139,8 @@ class CachedFileSystem(Decorator):
             return page_of(known, request)
         asked = self._known.asking()
         page = self.inner.list_dir(request, caller)
-        whole = self._pages.add(request, page, asked)
-        if whole is not None:
-            self._known.learn_listing(request.path, whole.entries, whole.as_of, whole.asked)
+        read = self._pages.add(request, page, asked)
+        self._known.learn_listing(request.path, read.entries, read.as_of, read.asked, whole=read.whole)
         return page
 
     def read_symlink(self, request: ReadSymlink, caller: Caller) -> SymlinkTarget:

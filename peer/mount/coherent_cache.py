@@ -268,16 +268,16 @@ class CoherentCache:
             self._doubt_overtaken(known.path, [*changed, *verified.appeared], as_of, asked)
 
     def learn_listing(
-        self, path: Path, entries: Iterable[tuple[bytes, FileMetadata]], as_of: Moment | None, asked: Asked
+        self, path: Path, entries: Entries, as_of: Moment | None, asked: Asked, *, whole: bool = True
     ) -> None:
-        """All names in the directory `path`; only where the feed covers it."""
+        """Names in the directory `path`, all of them if it is the `whole`; only where the feed covers it."""
         with self._lock:
             number = self._judged(path, as_of, asked, listing=True)
             if number is not None and number != UNKNOWN:
-                entries = list(entries)
-                self._cache.keep_listing(path, entries, number, asked.at)
+                keep = self._cache.keep_listing if whole else self._cache.keep_names
+                keep(path, entries, number, asked.at)
                 self._doubt_overtaken(path, entries, as_of, asked)
-            else:
+            elif whole:
                 self._cache.contradict(path, entries, self._number_before(as_of))
 
     def learn_target(self, path: Path, target: bytes, as_of: Moment | None, asked: Asked) -> None:
@@ -364,9 +364,7 @@ class CoherentCache:
             return False
         return self._own.overtook_file(file_key_of(metadata.volume, metadata.inode), asked.changes)
 
-    def _doubt_overtaken(
-        self, path: Path, entries: Iterable[tuple[bytes, FileMetadata]], as_of: Moment | None, asked: Asked
-    ) -> None:
+    def _doubt_overtaken(self, path: Path, entries: Entries, as_of: Moment | None, asked: Asked) -> None:
         for name, metadata in entries:
             if self._is_of_before(metadata, asked):
                 self._cache.doubt((*path, name), self._number_before(as_of))

@@ -25,12 +25,13 @@ _LONGEST: Final = 200_000
 """Entries of a directory that is kept."""
 
 
-class Whole(NamedTuple):
-    """A directory that was read to its end: when that was begun, and as of when."""
+class Reading(NamedTuple):
+    """Names of a directory, all of them if it is `whole`: when they were asked for, and as of when they are."""
 
     entries: Entries
     as_of: Moment | None
     asked: Asked
+    whole: bool = False
 
 
 class ListingPages:
@@ -38,29 +39,30 @@ class ListingPages:
 
     def __init__(self) -> None:
         self._lock: Final = threading.Lock()
-        self._readings: Final[OrderedDict[tuple[Path, bytes], Whole]] = OrderedDict()
+        self._readings: Final[OrderedDict[tuple[Path, bytes], Reading]] = OrderedDict()
 
-    def add(self, request: ListDir, page: DirectoryPage, asked: Asked) -> Whole | None:
-        """The answer to `request`, which was asked when `asked` says; the whole directory, if this was its end."""
+    def add(self, request: ListDir, page: DirectoryPage, asked: Asked) -> Reading:
+        """The answer to `request`, which was asked when `asked` says: the whole directory, if this was its end."""
+        here = Reading(entries_of(page), page.as_of, asked)
         with self._lock:
+            begun = Reading([], page.as_of, asked)
             if request.after:
-                reading = self._readings.pop((request.path, request.after), None)
-            else:
-                reading = Whole([], page.as_of, asked)
-            if reading is None:
-                return None
-            entries = [*reading.entries]
-            for entry in page.entries:
-                if entry.metadata is None:
-                    return None
-                entries.append((entry.name, entry.metadata))
+                begun = self._readings.pop((request.path, request.after), here)
+            if begun is here or len(here.entries) < len(page.entries):
+                return here
+            begun.entries.extend(here.entries)
             if page.complete:
-                return reading._replace(entries=entries)
-            if entries and len(entries) <= _LONGEST:
-                self._readings[request.path, entries[-1][0]] = reading._replace(entries=entries)
+                return begun._replace(whole=True)
+            if begun.entries and len(begun.entries) <= _LONGEST:
+                self._readings[request.path, begun.entries[-1][0]] = begun
                 if len(self._readings) > _READINGS:
                     self._readings.popitem(last=False)
-            return None
+            return here
+
+
+def entries_of(page: DirectoryPage) -> Entries:
+    """The names in a page whose attributes it has."""
+    return [(entry.name, entry.metadata) for entry in page.entries if entry.metadata is not None]
 
 
 def page_of(known: Entries, request: ListDir) -> DirectoryPage:

@@ -187,6 +187,11 @@ class MetadataCache(Facts):
             return
         self._keep_all(path, entries, set(), as_of, now)
 
+    def keep_names(self, path: Path, entries: Iterable[tuple[bytes, FileMetadata]], as_of: int, now: float) -> None:
+        """Learn some of the names in a directory."""
+        for name, metadata in entries:
+            self.keep((*path, name), metadata, as_of, now)
+
     def confirm(self, path: Path, packed: bytes, as_of: int, now: float) -> None:
         """The attributes of `path`, which were known to be `packed`, are so still."""
         node = self.tree.find(path)

@@ -70,13 +70,31 @@ class RestartingWorld(World):
         return self._verify(client, walk)
 
     _step_verify_again = _step_verify_more = _step_verify
+
+    def _step_verify_late(self) -> str:
+        """Before the answer comes, something happens on the remote machine, and the client hears of it."""
+        client = self.client()
+        walk = self._walk(client)
+        if not walk.walking:
+            walk.begin(())
+
+        def news() -> None:
+            self.remote.write(self._change())
+            while self.remote.unnoticed:
+                self.remote.notice()
+            self.carry()
+            while client.inbox:
+                client.follower.heard(client.inbox.pop(0), self.now)
+
+        return self._verify(client, walk, news)
+
     _step_list_again = _step_list_more = World._step_list
     """What was restored whole shows in listings only."""
 
     def _walk(self, client: Client) -> BulkVerification:
         return self._walks.setdefault(client.name, BulkVerification(client.known, self._salts.randbytes, few=self._few))
 
-    def _verify(self, client: Client, walk: BulkVerification) -> str:
+    def _verify(self, client: Client, walk: BulkVerification, before_answer: Callable[[], None] = lambda: None) -> str:
         question = walk.next()
         if question is None:
             return "nothing"
@@ -84,6 +102,7 @@ class RestartingWorld(World):
             answer = client.files.inner.verify_metadata(question.request, NOBODY)
         except OperationFailed as failure:
             return failure.code
+        before_answer()
         walk.answered(question, answer)
         self.confirmed += sum(each.count for each in question.request.directories) - len(answer.changed)
         return f"{len(question.request.names)} names, {len(answer.changed)} changed"
