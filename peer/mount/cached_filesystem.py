@@ -196,13 +196,13 @@ class CachedFileSystem(Decorator):
             opened = self._change(lambda: self.inner.open_file(request, caller), effects, fact_at(request.path))
         else:
             opened = self._open(request, caller)
-        return self._opened(request.path, opened)
+        return self._opened(request, opened)
 
     def create_file(self, request: CreateFile, caller: Caller) -> OpenedFile:
         """See `FileSystem`."""
         effects = made_at(request.path)
         opened = self._change(lambda: self.inner.create_file(request, caller), effects, fact_at(request.path))
-        return self._opened(request.path, opened)
+        return self._opened(request, opened)
 
     def read_file(self, request: ReadFile, caller: Caller) -> FileData:
         """See `FileSystem`."""
@@ -345,8 +345,8 @@ class CachedFileSystem(Decorator):
         if self._opens is not None:
             self._opens.to_be_moved(paths)
 
-    def _opened(self, path: Path, opened: OpenedFile) -> OpenedFile:
-        self._handles.opened(opened.handle, path, opened.metadata)
+    def _opened(self, request: OpenFile | CreateFile, opened: OpenedFile) -> OpenedFile:
+        self._handles.opened(opened.handle, request, opened.metadata)
         return opened
 
     def _doubt(self, path: Path, handle: int) -> Effects:

@@ -6,12 +6,14 @@ and not once the file was locked: a lock is taken to see what its last holder le
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 from peer.mount.metadata_node import file_key_of
 from peer.mount.path_table import PathTable
 from schema.attributes import FileMetadata, FileVersion
 from schema.paths import RelativePath
+from schema.requests import CreateFile, OpenFile
 
 
 class CachedHandles:
@@ -22,12 +24,15 @@ class CachedHandles:
         self._files: Final[dict[int, tuple[int, int]]] = {}
         self._versions: Final[dict[int, FileVersion]] = {}
         self._locked: Final[set[int]] = set()
+        self._unreadable: Final[set[int]] = set()
 
-    def opened(self, handle: int, path: RelativePath, metadata: FileMetadata) -> None:
-        """`path` was opened and has `metadata`."""
+    def opened(self, handle: int, request: OpenFile | CreateFile, metadata: FileMetadata) -> None:
+        """A file was opened as `request` says and has `metadata`."""
         self._files[handle] = (metadata.volume, metadata.inode)
         self._versions[handle] = metadata.version
-        self._paths.add(handle, path)
+        if request.flags & os.O_ACCMODE == os.O_WRONLY:
+            self._unreadable.add(handle)
+        self._paths.add(handle, request.path)
 
     def closed(self, handle: int) -> None:
         """`handle` is given back."""
@@ -35,6 +40,7 @@ class CachedHandles:
         self._files.pop(handle, None)
         self._versions.pop(handle, None)
         self._locked.discard(handle)
+        self._unreadable.discard(handle)
 
     def locked(self, handle: int) -> None:
         """A lock is asked for; until it is closed, the file counts as locked."""
@@ -63,6 +69,10 @@ class CachedHandles:
     def at(self, path: RelativePath) -> frozenset[int]:
         """The handles whose file is at `path`."""
         return self._paths.at(path)
+
+    def is_readable(self, handle: int) -> bool:
+        """Whether it may be read by `handle`."""
+        return handle not in self._unreadable
 
     def file(self, handle: int) -> tuple[int, int] | None:
         """The volume and inode number that `handle` stands for."""

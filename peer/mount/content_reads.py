@@ -60,6 +60,8 @@ class ContentReads:
 
     def read(self, request: ReadFile, caller: Caller, known: FileMetadata | None) -> FileData:
         """`known` is what the file is now, if that is sure."""
+        if not self._handles.is_readable(request.handle):
+            return self._filesystem.read_file(request, caller)  # which says so
         data = None if known is None else self._first.read(request, known, self._asking())
         if data is not None:
             return FileData(data)

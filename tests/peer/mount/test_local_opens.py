@@ -71,6 +71,13 @@ def test_other_ways_of_opening_are_asked_for(laptop, flags):
     assert laptop.asks() == ["OpenFile"]
 
 
+def test_who_opened_it_to_write_only_reads_nothing_though_it_is_stored(laptop):
+    handle = laptop.files.open(b"a", os.O_WRONLY)
+    for size in (0, 4):
+        with refused("EBADF"):
+            laptop.files.read(handle, 0, size)
+
+
 def test_a_file_that_is_being_worked_on_is_asked_for(laptop):
     laptop.remote.age_ns = SECOND
     make(laptop, NAME, b"next")
