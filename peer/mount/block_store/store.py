@@ -122,26 +122,6 @@ class BlockStore:
         except OSError as error:
             self._outage.report(error)
 
-    def carry_over(self, old: FileVersion, new: FileVersion, volume: int) -> int:
-        """Keep what is held of `old` as content of `new`, and forget `old`; returns the bytes carried.
-
-        For a change of the ctime only: rename(2), link(2), chmod(2), chown(2), setxattr(2). The caller vouches for
-        that, since a program may write and set the mtime back; where inode, size or mtime differ nothing is carried.
-        Opens and seals every block: not for the thread of a callback.
-        """
-        if old == new:
-            return 0
-        carried = 0
-        if (old.inode, old.size, old.mtime_ns) == (new.inode, new.size, new.mtime_ns) and old.ctime_ns < new.ctime_ns:
-            shelf = self._shelf(old, volume)
-            for run in shelf.layout.runs():
-                for index in self._held(shelf, run):
-                    content = self._read_blocks(shelf, range(index, index + 1))
-                    if content is not None and self.write(new, volume, index, content):
-                        carried += len(content)
-        self.forget(old, volume)
-        return carried
-
     def statistics(self) -> StoreStatistics:
         """What happened since this store was opened, and the bytes on disk of all who share it."""
         return self._counters.snapshot(evicted=self._upkeep.evicted, disk_bytes=self._usage.estimate)

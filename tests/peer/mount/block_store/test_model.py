@@ -63,14 +63,6 @@ class AgainstADictionary(RuleBasedStateMachine):
         self.stores[which].forget(version, VOLUME)
         self.certain[version] = set()
 
-    @rule(size=st.sampled_from(SIZES), which=st.integers(0, 1))
-    def change_attributes(self, size, which):
-        old, new = file_version(size, ctime=10), file_version(size, ctime=11)
-        self.stores[which].forget(new, VOLUME)
-        self.contents[new] = self.contents[old]
-        self.stores[which].carry_over(old, new, VOLUME)
-        self.certain[new], self.certain[old] = self.certain[old], set()
-
     @rule(version=VERSION, which=st.integers(0, 1), seed=st.integers(0, 2**32), data=st.data())
     def be_killed_while_writing(self, version, which, seed, data):
         """A prefix of the slot, or any of its pages, got to the disk; the rest is what was there before."""

@@ -123,41 +123,6 @@ def test_what_is_forgotten_is_gone_and_gives_its_room_back(shop):
     assert shop.disk_bytes() == 0
 
 
-def test_content_goes_with_a_file_whose_attributes_changed(shop):
-    store, data = shop.open(), content(THREE)
-    old, new = file_version(THREE), file_version(THREE, ctime=2_500)
-    store.write(old, VOLUME, 1, data[BLOCK_SIZE:])
-    assert store.carry_over(old, new, VOLUME) == THREE - BLOCK_SIZE
-    assert store.read(new, VOLUME, BLOCK_SIZE, THREE) == data[BLOCK_SIZE:]
-    assert store.missing(new, VOLUME, 0, THREE) == [range(1)]
-    assert store.cached_bytes(old, VOLUME) == 0
-
-
-@pytest.mark.parametrize(
-    "new",
-    [
-        FileVersion(8, THREE, 1_000, 2_500),
-        FileVersion(7, THREE + 1, 1_000, 2_500),
-        FileVersion(7, THREE, 1_001, 2_500),
-        FileVersion(7, THREE, 1_000, 1_999),
-    ],
-    ids=["inode", "size", "mtime", "ctime set back"],
-)
-def test_content_does_not_go_to_a_file_that_may_hold_something_else(shop, new):
-    store, old = shop.open(), file_version(THREE)
-    store.write(old, VOLUME, 0, content(THREE))
-    assert store.carry_over(old, new, VOLUME) == 0
-    assert store.cached_bytes(new, VOLUME) == 0
-    assert store.cached_bytes(old, VOLUME) == 0
-
-
-def test_carried_over_to_itself_a_file_stays(shop):
-    store, version = shop.open(), file_version(THREE)
-    store.write(version, VOLUME, 0, content(THREE))
-    store.carry_over(version, version, VOLUME)
-    assert store.complete(version, VOLUME)
-
-
 @pytest.mark.parametrize("size", [-1, 2**45, 2**63, 2**64 - 1])
 def test_no_size_that_an_agent_claims_costs_more_than_a_walk_over_a_thousand_names(shop, size):
     store, version = shop.open(), FileVersion(2**64 - 1, size, -(2**63), 2**63 - 1)
