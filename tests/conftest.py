@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -51,6 +52,9 @@ def _processes() -> dict[int, str]:
     return found
 
 
+LEFT = "left behind"
+"""What a process of several tells the one that started it under."""
+_left_by_workers: list[str] = []
 _temporary: list[Path] = []
 
 
@@ -62,7 +66,27 @@ def _remember_temporary(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a run that leaves a mount or a process, and take both away so that the next run is not harmed."""
+    """Fail a run that leaves a mount or a process. One of several processes says so to the one that started it."""
+    lines = [*_left_by_workers, *_taken_away()]
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output[LEFT] = lines
+    elif lines:
+        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            for line in lines:
+                reporter.write_line(line, red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """One of several processes has ended (a hook of pytest-xdist)."""
+    _left_by_workers.extend(getattr(node, "workeroutput", {}).get(LEFT, ()))
+
+
+def _taken_away() -> list[str]:
+    """What this process's tests have left, which is ended and unmounted so that the next run is not harmed."""
     until = time.monotonic() + GRACE
     while (left := _processes()) and time.monotonic() < until:
         time.sleep(0.1)
@@ -73,11 +97,5 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     for mount in mounts:
         command = ["umount", "-l"] if os.geteuid() == 0 else ["fusermount3", "-u", "-z"]
         subprocess.run([*command, mount], check=False, timeout=GRACE)
-    if left or mounts:
-        reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-        lines = [f"left behind: process {process}: {command}" for process, command in left.items()]
-        lines += [f"left behind: mount at {mount}" for mount in sorted(mounts)]
-        if reporter is not None:
-            for line in lines:
-                reporter.write_line(line, red=True)
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    lines = [f"left behind: process {process}: {command}" for process, command in left.items()]
+    return [*lines, *(f"left behind: mount at {mount}" for mount in sorted(mounts))]
