@@ -146,10 +146,3 @@ def encrypt(key: bytes, nonce: int, associated: bytes, plaintext: Buffer) -> byt
 def decrypt(key: bytes, nonce: int, associated: bytes, ciphertext: Buffer) -> bytearray:
     """DECRYPT under a key that is used once; see `Cipher`."""
     return Cipher(key).decrypt(nonce, associated, ciphertext)
-
-
-def decrypt_into(
-    key: bytes, nonce: int, associated: bytes, ciphertext: Buffer, plaintext: bytearray | memoryview
-) -> None:
-    """DECRYPT under a key that is used once, into a buffer that is there; see `Cipher`."""
-    Cipher(key).decrypt_into(nonce, associated, ciphertext, plaintext)

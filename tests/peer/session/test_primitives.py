@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from peer.errors import AuthenticationFailed, HandshakeRefused
-from peer.session.primitives import AesCipher, Cipher, KeyPair, decrypt, decrypt_into, dh, digest, encrypt, hkdf
+from peer.session.primitives import AesCipher, Cipher, KeyPair, decrypt, dh, digest, encrypt, hkdf
 
 # RFC 8439 appendix A.5; its nonce begins with 32 zero bits, as Noise's do.
 AEAD_KEY = bytes.fromhex("1c9240a5eb55d38af333888604f6b5f0473917c1402b80099dca5cbc207075c0")
@@ -82,11 +82,11 @@ def test_a_key_of_another_length_never_reaches_the_library(size: int) -> None:
 def test_a_ciphertext_opens_into_a_buffer_that_is_there() -> None:
     sealed = encrypt(bytes(32), 7, b"aad", b"forty-two")
     target = bytearray(b"." * 12)
-    decrypt_into(bytes(32), 7, b"aad", sealed, memoryview(target)[1:10])
+    Cipher(bytes(32)).decrypt_into(7, b"aad", sealed, memoryview(target)[1:10])
     assert target == b".forty-two.."
     sealed[0] ^= 1
     with pytest.raises(AuthenticationFailed):
-        decrypt_into(bytes(32), 7, b"aad", sealed, memoryview(target)[1:10])
+        Cipher(bytes(32)).decrypt_into(7, b"aad", sealed, memoryview(target)[1:10])
     assert target == b"." + bytes(9) + b".."
 
 
@@ -94,7 +94,7 @@ def test_a_ciphertext_opens_into_a_buffer_that_is_there() -> None:
 def test_a_buffer_of_another_length_is_refused_and_left_alone(length: int) -> None:
     sealed, target = encrypt(bytes(32), 7, b"aad", b"forty-two"), bytearray(b"x" * length)
     with pytest.raises(ValueError, match="do not open into"):
-        decrypt_into(bytes(32), 7, b"aad", sealed, target)
+        Cipher(bytes(32)).decrypt_into(7, b"aad", sealed, target)
     assert target == b"x" * length
 
 
