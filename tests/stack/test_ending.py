@@ -26,5 +26,9 @@ def threads(pid):
 
 
 def hears(pid, task, number):
-    blocked = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{pid}/task/{task}/status").read_text())
+    try:
+        status = Path(f"/proc/{pid}/task/{task}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # Threads of a running mount come and go: this one has ended since it was listed.
+    blocked = re.search(r"SigBlk:\s*(\w+)", status)
     return not int(blocked[1], 16) >> (number - 1) & 1
