@@ -176,7 +176,7 @@ class CoherentCache:
                 heard_at=self._coherence.heard_at if moment.epoch else None,
             )
 
-    def listing(self, path: Path, after: bytes = b"", most: int = sys.maxsize) -> Entries | None:
+    def listing(self, path: Path, after: bytes = b"", most: int = sys.maxsize) -> list[tuple[bytes, bytes]] | None:
         """Names in a directory, see `MetadataCache.listing`."""
         with self._lock:
             now, trusted = self._now()

@@ -7,6 +7,7 @@ entry that stays comes twice or not at all. Attributes are handed out while they
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -14,7 +15,7 @@ from peer.mount.fuse_translation import ListedEntry
 from peer.mount.local_view import LocalView
 from peer.mount.path_table import PathTable
 from schema.limits import MAX_PAGE_ENTRIES
-from schema.paths import PathError, RelativePath, checked_name
+from schema.paths import RelativePath
 from schema.replies import DirectoryEntry, DirectoryPage
 
 _FIRST_PAGE: Final = 512
@@ -35,7 +36,7 @@ class _Directory:
         self._fresh_from = 0
         self._complete = False
         self._begun = False
-        self._append(first)
+        self._begin(first)
 
     def rewind(self) -> bool:
         """Begin at the first entry: whether it must be read again, since it has been served before."""
@@ -44,7 +45,12 @@ class _Directory:
         return again
 
     def restart(self, first: DirectoryPage) -> None:
+        self._begin(first)
+
+    def _begin(self, first: DirectoryPage) -> None:
         self._entries = []
+        self._given = 0
+        self.began = time.monotonic()
         self._append(first)
 
     def entry(self, index: int) -> tuple[DirectoryEntry, bool] | None:
@@ -52,6 +58,14 @@ class _Directory:
         if index >= len(self._entries):
             return None
         return self._entries[index], index >= self._fresh_from
+
+    def gave(self, index: int) -> None:
+        if index == self._given:
+            self._given += 1
+
+    @property
+    def gave_all(self) -> bool:
+        return self._complete and self._given == len(self._entries)
 
     @property
     def complete(self) -> bool:
@@ -70,13 +84,7 @@ class _Directory:
 
     def _append(self, page: DirectoryPage) -> None:
         self._fresh_from = len(self._entries)
-        after = self.last_name
-        for entry in page.entries:
-            # Ascending order is what makes an end certain, whatever the far side says.
-            if checked_name(entry.name) <= after:
-                raise PathError(f"a directory page that goes back from {after!r} to {entry.name!r}")
-            after = entry.name
-            self._entries.append(entry)
+        self._entries.extend(page.entries)
         self._complete = page.complete or not page.entries
 
 
@@ -131,6 +139,17 @@ class DirectoryHandles:
                     return
             entry, fresh = found
             yield self._shown(entry, index + _DOTS + 1, fresh=fresh), entry if fresh else None
+
+    def gave(self, handle: int, next_offset: int) -> None:
+        """The entry before `next_offset` was told with its attributes."""
+        directory = self._directories.get(handle)
+        if directory is not None:
+            directory.gave(next_offset - _DOTS - 1)
+
+    def given_since(self, handle: int) -> float | None:
+        """The monotonic time since when all entries that there are were told with their attributes, one by one."""
+        directory = self._directories.get(handle)
+        return directory.began if directory is not None and directory.gave_all else None
 
     def _dot(self, name: bytes, path: RelativePath | None, next_offset: int) -> ListedEntry:
         inode = 1 if path is None else self._inode_of(path)

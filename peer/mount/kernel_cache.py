@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from peer.mount.aliases import Alias, Aliases
+from peer.mount.held_listings import HeldListings
 from peer.mount.node_ids import NodeIds
 from peer.mount.notification_lane import NotificationLane
 from peer.mount.path_table import PathTable
@@ -78,6 +79,7 @@ class KernelCache:
         self._answers = answers
         self._aliases = Aliases()
         self._shown = ShownVersions()
+        self._listings = HeldListings(time.monotonic)
         self._lock = threading.Lock()
         self._waiting: dict[RelativePath, Withdrawal] = {}
         self._names = [NotificationLane(f"kernel-names-{number}", _CAPACITY) for number in range(_NAME_LANES)]
@@ -110,6 +112,14 @@ class KernelCache:
         if self._answers is not None:
             self._answers.settle()
 
+    def gave_listing(self, directory: RelativePath, began: float) -> None:
+        """See `HeldListings.gave`."""
+        self._listings.gave(directory, began)
+
+    def holds_listing(self, directory: RelativePath) -> bool:
+        """See `HeldListings.holds`."""
+        return self._listings.holds(directory)
+
     # For `kernel_belief`, on its own thread.
 
     @property
@@ -125,6 +135,7 @@ class KernelCache:
     def believe(self, attributes: float, names: float, absences: float) -> None:
         """See `Session.believe`."""
         self._notifier.believe(attributes, names, absences)
+        self._listings.believed(min(attributes, names))
 
     def forget(self, path: RelativePath, what: Withdrawal) -> bool:
         """Have the kernel forget `what` of `path`: attributes before this returns, the rest soon.
@@ -154,6 +165,7 @@ class KernelCache:
 
     def forget_attributes_in(self, directory: RelativePath, names: Sequence[bytes]) -> None:
         """Have the kernel forget the attributes of those files, as far as it holds their names."""
+        self._listings.asked(directory)
         self._nodes.of_directory(directory, cached_only=True)  # remembered for `forget_names_in`
         for node in self._nodes.within(directory, names):
             self._notifier.forget_attributes(node)
@@ -218,7 +230,12 @@ class KernelCache:
             )
 
     def observe(self, path: RelativePath, metadata: FileMetadata) -> None:
-        """`path` was seen with `metadata`, and the kernel is told so."""
+        """The kernel asked about `path`, and is told that it has `metadata`."""
+        self._listings.asked(path[:-1])
+        self.observe_listed(path, metadata)
+
+    def observe_listed(self, path: RelativePath, metadata: FileMetadata) -> None:
+        """The kernel is told so with a listing."""
         self._shown.show(path, metadata)
         if self._answers is not None:
             self._answers.given(path, metadata)

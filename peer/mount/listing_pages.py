@@ -6,12 +6,14 @@ its first page, for names that came or went meanwhile may be missing from it or 
 
 from __future__ import annotations
 
-import stat
 import threading
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
+import msgspec
+
 from peer.mount.knowledge import Asked
+from peer.mount.metadata_node import inode_and_type, unpack
 from schema.attributes import FileMetadata
 from schema.changes import Moment
 from schema.replies import DirectoryEntry, DirectoryPage
@@ -65,10 +67,18 @@ def entries_of(page: DirectoryPage) -> Entries:
     return [(entry.name, entry.metadata) for entry in page.entries if entry.metadata is not None]
 
 
-def page_of(known: Entries, request: ListDir) -> DirectoryPage:
-    """The page that `request` asks for of a listing, of which `known` has one entry more than that, if there is one."""
+def with_attributes(request: ListDir) -> ListDir:
+    """`request` as the agent is to be asked: so that what it answers comes to be known, whatever is needed now."""
+    return msgspec.structs.replace(request, metadata=True)
+
+
+def page_of(known: list[tuple[bytes, bytes]], request: ListDir) -> DirectoryPage:
+    """The page that `request` asks for of a listing, of which `known` has one entry more than that, if there is one.
+
+    `known` has packed attributes, see `metadata_node`.
+    """
     entries = tuple(
-        DirectoryEntry(name, metadata.inode, stat.S_IFMT(metadata.mode), metadata if request.metadata else None)
-        for name, metadata in known[: request.limit]
+        DirectoryEntry(name, *inode_and_type(packed), unpack(packed) if request.metadata else None)
+        for name, packed in known[: request.limit]
     )
     return DirectoryPage(entries, complete=len(known) <= request.limit)

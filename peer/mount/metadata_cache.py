@@ -76,22 +76,21 @@ class MetadataCache(Facts):
 
     def listing(
         self, path: Path, now: float, *, trusted: bool, after: bytes = b"", limit: int = sys.maxsize
-    ) -> list[tuple[bytes, FileMetadata]] | None:
-        """Names in the directory `path` with their attributes, by byte order; None unless all of it are sure.
+    ) -> list[tuple[bytes, bytes]] | None:
+        """Names in the directory `path` with their attributes packed, by byte order; None unless all of it are sure.
 
         Those that come after the name `after`, and the first `limit` of them.
         """
         node = self.tree.find(path)
         if node is None or not self.complete(node, now, trusted=trusted):
             return None
-        found: list[tuple[bytes, FileMetadata]] = []
+        found: list[tuple[bytes, bytes]] = []
         for name, child in sorted((node.children or {}).items()):
             if child.packed is None or not self.is_sure(child, now, trusted=trusted):
                 return None
-            metadata = unpack(child.packed) if name > after and len(found) < limit else None
-            if metadata is not None:
+            if child.packed and name > after and len(found) < limit:
                 child.used = True
-                found.append((name, metadata))
+                found.append((name, child.packed))
         return found
 
     def below(self, path: Path, limit: int) -> tuple[tuple[Path, FileMetadata], ...]:

@@ -19,6 +19,7 @@ NEVER: Final = 0
 """Generation of what is suspect by itself."""
 
 _ATIME: Final = struct.Struct(">q")
+_INODE_AND_MODE: Final = struct.Struct(">QI")
 _FILE_KEY: Final = struct.Struct(">QQ")
 _VERIFIED: Final = slice(CANONICAL.size)
 _INODE: Final = slice(0, 8)
@@ -50,6 +51,12 @@ def unpack(packed: bytes) -> FileMetadata | None:
         return None
     fields = CANONICAL.unpack_from(packed)
     return FileMetadata(*fields[:-2], *_ATIME.unpack_from(packed, CANONICAL.size), *fields[-2:])
+
+
+def inode_and_type(packed: bytes) -> tuple[int, int]:
+    """Inode number and file type (S_IFMT) of a file that is there."""
+    inode, mode = _INODE_AND_MODE.unpack_from(packed)
+    return inode, stat.S_IFMT(mode)
 
 
 def verifiable(packed: bytes) -> bytes:

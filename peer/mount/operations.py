@@ -190,8 +190,14 @@ class Operations(AttributeOperations, NameOperations):
                 if self._replaced is not None and self._replaced.seen(where, entry.metadata):
                     yield shown._replace(metadata=None)
                     continue
-                self._kernel.observe(where, entry.metadata)
-            yield shown
+                self._kernel.observe_listed(where, entry.metadata)
+                yield shown
+                self._directories.gave(handle, shown.next_offset)
+            else:
+                yield shown
+        began = self._directories.given_since(handle)
+        if path is not None and began is not None:
+            self._kernel.gave_listing(path, began)
 
     def releasedir(self, handle: int) -> None:
         self._directories.close(handle)
@@ -202,7 +208,9 @@ class Operations(AttributeOperations, NameOperations):
             self._filesystem.sync_file(SyncFile(path, 0, data_only), self._user())
 
     def _list_page(self, path: RelativePath, after: bytes, limit: int) -> DirectoryPage:
-        page = self._filesystem.list_dir(ListDir(path, after=after, limit=limit), self._caller())
+        # What the kernel holds already is not told again: most of the work in a listing is its attributes.
+        request = ListDir(path, after=after, limit=limit, metadata=not self._kernel.holds_listing(path))
+        page = self._filesystem.list_dir(request, self._caller())
         self._kernel.listed()
         return page
 

@@ -73,6 +73,24 @@ def kernel(mounted, hands):
     return Kernel(mounted, hands)
 
 
+def test_a_directory_that_is_listed_again_is_as_it_is(mounted, kernel, stack):
+    kernel.learns(os.lstat, mounted.path / "file")
+    for _ in range(3):  # from the second time on by name only
+        assert sorted(os.listdir(mounted.path)) == sorted(os.listdir(stack.export))
+    for name in os.listdir(stack.export):
+        assert kernel.answers(os.lstat, mounted.path / name)
+    (stack.export / "new").write_text("12345")
+    (stack.export / "file").write_text("longer than before")
+    (stack.export / "goes").unlink()
+    until("the feed is heard", lambda: sorted(os.listdir(mounted.path)) == sorted(os.listdir(stack.export)))
+    until("the feed is heard", lambda: looks_of(mounted.path) == looks_of(stack.export))
+
+
+def looks_of(directory):
+    found = {name: os.lstat(directory / name) for name in os.listdir(directory)}
+    return {name: (it.st_mode, it.st_size, it.st_mtime_ns) for name, it in found.items()}
+
+
 def absent(path):
     return not os.path.lexists(path)
 

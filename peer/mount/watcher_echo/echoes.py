@@ -11,6 +11,7 @@ import stat
 from typing import Final, NamedTuple
 
 from peer.mount.knowledge import Applied
+from peer.mount.metadata_node import unpack
 from schema.attributes import FileMetadata
 from schema.changes import Changed, Renamed
 from schema.paths import RelativePath
@@ -83,9 +84,9 @@ def is_passing(source: RelativePath) -> bool:
     return source[-1].startswith(PASSING)
 
 
-def contents_of(directory: RelativePath, entries: list[tuple[bytes, FileMetadata]]) -> list[Echo]:
-    """The calls for all that is in a new `directory`, whose `entries` nobody was told of one by one."""
-    return [Echo(Call.MAKE, (*directory, name), None, metadata) for name, metadata in entries]
+def contents_of(directory: RelativePath, entries: list[tuple[bytes, bytes]]) -> list[Echo]:
+    """The calls for all that is in a new `directory`, whose `entries` (packed) nobody was told of one by one."""
+    return [Echo(Call.MAKE, (*directory, name), None, unpack(packed)) for name, packed in entries]
 
 
 def is_known(applied: Applied) -> bool:

@@ -6,7 +6,6 @@ from peer.mount.directory_handles import DirectoryHandles
 from peer.mount.identity_map import PreservedIdentity
 from peer.mount.local_view import LocalView
 from peer.mount.path_table import PathTable
-from schema.paths import PathError
 from schema.replies import DirectoryEntry, DirectoryPage
 from tests.peer.mount.samples import metadata
 
@@ -151,19 +150,35 @@ def test_a_removed_directory_has_what_was_read_of_it():
     assert len(names(handles, handle)) == 7
 
 
-@pytest.mark.parametrize("name", [b".", b"..", b"a/b", b"a\0b", b"x" * 256])
-def test_an_agents_bad_name_is_refused(name):
-    agent = Agent([name])
-    with pytest.raises(PathError):
-        handles_on(agent).open(HOME)
-
-
-def test_an_agent_that_goes_round_in_circles_is_refused():
-    def circle(path, after, limit):
-        return DirectoryPage((DirectoryEntry(b"a", 1, 0o100000),), complete=False)
-
-    view = LocalView(PreservedIdentity(), root_volume=5)
-    handles = DirectoryHandles(circle, lambda path: 1, view, PathTable())
+def test_a_directory_was_given_once_each_entry_was_from_the_first_to_the_last():
+    handles = handles_on(Agent([b"a", b"b", b"c"]))
     handle = handles.open(HOME)
-    with pytest.raises(PathError):
-        names(handles, handle)
+    for shown, entry in handles.read(handle, 0):
+        assert handles.given_since(handle) is None
+        if entry is not None:
+            handles.gave(handle, shown.next_offset)
+    since = handles.given_since(handle)
+    assert since is not None
+    next(handles.read(handle, 0))
+    assert handles.given_since(handle) is None  # it is being read anew
+
+
+@pytest.mark.parametrize("left_out", [b"a", b"b", b"c"])
+def test_a_directory_of_which_an_entry_was_left_out_was_not_given(left_out):
+    handles = handles_on(Agent([b"a", b"b", b"c"]))
+    handle = handles.open(HOME)
+    for shown, entry in handles.read(handle, 0):
+        if entry is not None and entry.name != left_out:
+            handles.gave(handle, shown.next_offset)
+    assert handles.given_since(handle) is None
+
+
+def test_a_directory_is_not_given_while_more_may_come():
+    agent = Agent([b"a", b"b"])
+    agent.page_size = 1
+    handles = handles_on(agent)
+    handle = handles.open(HOME)
+    for shown, entry in handles.read(handle, 0):
+        if entry is not None:
+            handles.gave(handle, shown.next_offset)
+    assert handles.given_since(handle) is None
