@@ -137,16 +137,17 @@ class MetadataCache(Facts):
 
         A name that a complete listing does not have is remembered from now on.
         """
-        known = self.metadata(path, now, trusted=True)
-        if known is None or known.suspect or known.metadata != metadata:
-            return False
         node, depth = self.tree.deepest(path)
-        if depth == len(path) - 1 and node.details is not None and node.packed != ABSENT:
+        if depth == len(path) - 1 and metadata is None and node.packed != ABSENT and node.details is not None:
+            if not self.complete(node, now, trusted=True):
+                return False
             self.keep(path, None, node.details.names_as_of, now)
             node = self.tree.make(path)
         elif depth < len(path):
             return False
-        return node.packed is not None and node.as_of != UNKNOWN and not is_linked(node.packed)
+        packed, node.used = node.packed, True
+        same = packed is not None and packed == pack(metadata) and not is_linked(packed)
+        return same and node.as_of != UNKNOWN and self.is_sure(node, now, trusted=True)
 
     # --- learning from answers; `as_of` is the number that the feed had reached before the agent looked, or UNKNOWN
 
