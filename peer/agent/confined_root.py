@@ -5,7 +5,8 @@ in meanwhile. Following links is the work of the client's kernel; it sends paths
 inner component turns out to be a link, the client's picture of the tree is out of date, and the answer is ESTALE: the
 VFS then looks every component up afresh (path_resolution(7), `retry_estale` in the kernel) and finds its way.
 
-The root is the directory that the path named when it was opened, whatever is moved in its place later.
+The root is the directory that the path named when it was opened, whatever is moved in its place later. Once it is
+removed, the next directory of that name takes over (`renew`), unless a symbolic link leads there.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class ConfinedRoot:
         and `walk_by_component` elsewhere.
         """
         self.path: Final = os.fsencode(path)
-        self.descriptor: Final = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._place: Final = os.path.realpath(self.path)
+        self.descriptor: Final = os.open(self.path, _DIRECTORY)
         self._walk: Final = walk if walk is not None else _best_walk(self.descriptor)
 
     def __enter__(self) -> Self:
@@ -52,6 +54,26 @@ class ConfinedRoot:
     def close(self) -> None:
         """Give the descriptor back; the root is of no use afterwards."""
         os.close(self.descriptor)
+
+    def renew(self) -> bool:
+        """If the root was removed, go over to the directory that is there now; whether that was so.
+
+        Links are followed no more: who may change what is above the root may not lead us elsewhere. The descriptor
+        keeps its number, so that whoever is using it at this moment uses one directory or the other. Raises `OSError`
+        where there is none.
+        """
+        if os.fstat(self.descriptor).st_nlink:
+            return False
+        top = os.open(b"/", _DIRECTORY)
+        try:
+            found = self._walk(top, tuple(self._place.strip(b"/").split(b"/")), _DIRECTORY)
+        finally:
+            os.close(top)
+        try:
+            os.dup2(found, self.descriptor, inheritable=False)
+        finally:
+            os.close(found)
+        return True
 
     @contextlib.contextmanager
     def parent(self, components: tuple[bytes, ...]) -> Iterator[tuple[int, bytes]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from peer.agent.confined_root import ConfinedRoot
 
@@ -38,6 +38,15 @@ def names_in(descriptor: int) -> tuple[list[bytes], list[bytes]]:
                 kind = directories if entry.is_dir(follow_symlinks=False) else names
                 kind.append(os.fsencode(entry.name))
     return names, directories
+
+
+def renew_removed(roots: Iterable[ConfinedRoot]) -> bool:
+    """Have those of `roots` that were removed take over the directories that have their names now; whether some did."""
+    some = False
+    for root in roots:
+        with contextlib.suppress(OSError):  # there is none yet
+            some |= root.renew()
+    return some
 
 
 def outermost(roots: Mapping[Path, ConfinedRoot]) -> dict[Path, ConfinedRoot]:

@@ -30,7 +30,7 @@ from peer.agent.look_marks import LookMarks
 from peer.agent.new_links import links_made
 from peer.agent.noted_names import NotedNames
 from peer.agent.watch_counts import Counters, Watched
-from peer.agent.watched_directory import names_in, opened, outermost
+from peer.agent.watched_directory import names_in, opened, outermost, renew_removed
 from peer.agent.watched_tree import NOT_COVERED, Coverage, Directory, WatchedTree
 from schema.pace import Pace
 from schema.paths import display
@@ -69,6 +69,7 @@ class Watcher:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`heartbeat` in seconds. `roots` stay open until after `stop`."""
+        self._every_root: Final = tuple(roots.values())
         self._roots: Final = outermost(roots)
         self._told: Final = told
         self._heartbeat: Final = heartbeat
@@ -158,6 +159,8 @@ class Watcher:
                 self._begin_anew("a fault of the watcher")
 
     def _turn(self, now: float, heartbeat_at: float) -> None:
+        if renew_removed(self._every_root):
+            self._begin_anew("an export that was removed is there again")
         if self._inotify is None and now >= self._begin_at:
             self._begin(now)
         inotify = self._inotify

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -238,3 +239,39 @@ def test_pieces_of_a_path_are_all_of_it_and_each_fits():
     assert tuple(name for piece in pieces for name in piece) == path
     assert all(0 < len(b"/".join(piece)) < 4096 for piece in pieces)
     assert list(confined_root._pieces(())) == []
+
+
+def test_a_root_that_was_removed_goes_over_to_the_next_of_its_name(root, export):
+    assert not root.renew()
+    shutil.rmtree(export)
+    with pytest.raises(FileNotFoundError):
+        root.renew()
+    export.mkdir()
+    (export / "g").write_bytes(b"new")
+    assert root.renew()
+    assert content(root, b"g") == b"new"
+    assert not root.renew()
+
+
+def test_a_root_that_was_moved_stays(root, export):
+    export.rename(export.parent / "elsewhere")
+    export.mkdir()
+    assert not root.renew()
+    assert content(root, b"d", b"e", b"f") == b"inside"
+
+
+def test_no_link_that_came_later_leads_to_a_root(tmp_path):
+    """Neither in place of it nor on the way to it; one that was there from the first is ours."""
+    (tmp_path / "place" / "export").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "export").mkdir(parents=True)
+    (tmp_path / "ours").symlink_to(tmp_path / "place")
+    with ConfinedRoot(str(tmp_path / "ours" / "export")) as root:
+        shutil.rmtree(tmp_path / "place")
+        (tmp_path / "place").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(OSError, match="symbolic link"):
+            root.renew()
+        (tmp_path / "place").unlink()
+        (tmp_path / "place" / "export" / "new").mkdir(parents=True)
+        assert root.renew()
+        with root.object((b"new",)):
+            pass

@@ -119,12 +119,13 @@ def test_what_a_new_directory_holds_in_great_number_is_swept(world, reader, tmp_
 
 
 def test_what_moves_out_is_gone_and_watched_no_more(world, reader, tmp_path):
-    os.makedirs(world.export / "go" / "below")
-    world.settle(reader)
     watched = len(world.watcher)
+    os.makedirs(world.export / "go" / "below")
+    until("both are watched", lambda: len(world.watcher) == watched + 2)
+    world.settle(reader)
     (world.export / "go").rename(tmp_path / "gone")
     reader.wait_for_path(world.path("go"), gone=True)
-    until("the watches are given back", lambda: len(world.watcher) == watched - 2)
+    until("the watches are given back", lambda: len(world.watcher) == watched)
     before = len(world.settle(reader))
     (tmp_path / "gone" / "below" / "secret").touch()
     assert len([c for c in world.settle(reader) if not about(c, world.top)]) <= before + 1
