@@ -158,6 +158,8 @@ class MetadataCache(Facts):
             self.doubt(path)
             return
         node = self.tree.make(path)
+        if self.knows(node, packed, as_of, now):
+            return
         if self.as_of_node(node) <= as_of or node.until <= now:
             self.learn_node(node, packed, as_of, now)
         elif as_of == UNKNOWN and verifiable(node.packed or ABSENT) != verifiable(packed):

@@ -153,6 +153,11 @@ class Facts:
             and not (node.until <= self.linked_until and node.packed is not None and is_linked(node.packed))
         )
 
+    def knows(self, node: Node, packed: bytes, as_of: int, now: float) -> bool:
+        """Whether just this is known already: a listing that came page by page is learnt once more as a whole."""
+        known = node.packed == packed and node.as_of == as_of != UNKNOWN
+        return known and not is_linked(packed) and self.is_sure(node, now, trusted=True)
+
     def sure_at(self, path: Path, now: float, *, trusted: bool) -> Node | None:
         """The node of a file that is there for sure."""
         node = self.tree.find(path)

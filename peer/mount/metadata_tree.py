@@ -34,7 +34,8 @@ class Tree:
         """The node nearest to `path`, and how many names down it is."""
         node = self._root
         for depth, name in enumerate(path):
-            child = node.child(name)
+            children = node.children  # not by `child`: nothing here is done as often
+            child = children.get(name) if children is not None else None
             if child is None:
                 return node, depth
             node = child
