@@ -19,7 +19,7 @@ from peer.mount.kept_metadata.snapshot import Part, part, restore
 from peer.mount.knowledge import Applied, Asked, Standing
 from peer.mount.listing_pages import Entries
 from peer.mount.metadata_cache import Known, MetadataCache
-from peer.mount.metadata_node import UNKNOWN, file_key, file_key_of, may_have_several_names, pack
+from peer.mount.metadata_node import UNKNOWN, file_key, file_key_of
 from peer.mount.metadata_suspects import Unverified, Verified, unverified
 from peer.mount.metadata_tree import directories
 from peer.mount.own_changes import OwnChanges
@@ -308,7 +308,7 @@ class CoherentCache:
             paths = [path for path, _ in effects.facts]
             paths += [] if effects.absent is None else [effects.absent]
             numbers = {path: self._judged(path, as_of, asked) for path in paths}
-            files = self._files(effects, asked)
+            files = effects.reached(asked.files)
             self._own.add(effects, files)
             before = self._number_before(as_of)
             if before == UNKNOWN and as_of is not None:
@@ -379,15 +379,3 @@ class CoherentCache:
         if as_of is None or self._coherence.state is State.LOST or as_of.epoch != self._coherence.moment.epoch:
             return UNKNOWN
         return as_of.number
-
-    @staticmethod
-    def _files(effects: Effects, asked: Asked) -> dict[bytes, bytes | None]:
-        """The files that a change reached, each with what it is now, if that was told."""
-        files: dict[bytes, bytes | None] = dict.fromkeys((*asked.files, *effects.files))
-        told = [metadata for _, metadata in effects.facts]
-        told += [] if effects.by_handle is None else [effects.by_handle[1]]
-        files.update(
-            {file_key(packed): packed for packed in map(pack, told) if packed and may_have_several_names(packed)}
-        )
-        files.pop(b"", None)
-        return files

@@ -5,10 +5,10 @@ The one rule: what the answer does not tell is doubted; nothing is assumed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from peer.mount.metadata_node import file_key_of
+from peer.mount.metadata_node import file_key, file_key_of, may_have_several_names, pack
 from schema.attributes import FileMetadata
 from schema.replies import Metadata, OpenedFile
 
@@ -49,6 +49,17 @@ class Effects(NamedTuple):
         if self.by_handle is not None:
             touched.append((self.by_handle[0], False))
         return tuple(touched)
+
+    def reached(self, known: Iterable[bytes]) -> dict[bytes, bytes | None]:
+        """The files that were reached, each with what it is now, if that was told; `known` are those found by name."""
+        files: dict[bytes, bytes | None] = dict.fromkeys((*known, *self.files))
+        told = [metadata for _, metadata in self.facts]
+        told += [] if self.by_handle is None else [self.by_handle[1]]
+        files.update(
+            {file_key(packed): packed for packed in map(pack, told) if packed and may_have_several_names(packed)}
+        )
+        files.pop(b"", None)
+        return files
 
 
 def made_at(path: Path) -> Effects:
