@@ -95,9 +95,7 @@ class CachedFileSystem(Decorator):
         if contents is not None and quiet is not None:
             self._opens = LocalOpens(inner, known, self._handles, contents, quiet, ask_first=ask_first)
         super().__init__(inner if self._opens is None else self._opens.filesystem)
-        self._reads: Final = (
-            None if contents is None else ContentReads(self.inner, contents, self._handles, known.asking)
-        )
+        self._reads: Final = None if contents is None else ContentReads(self.inner, contents, self._handles, known)
         self._changing: Final = changing
         self._known: Final = known
         self._xattrs: Final = xattrs
@@ -110,7 +108,10 @@ class CachedFileSystem(Decorator):
         """See `FileSystem`."""
         if request.handle:
             metadata = self._of_handle(request.handle)
-            return self.inner.get_metadata(request, caller) if metadata is None else Metadata(metadata)
+            if metadata is None:
+                metadata = self.inner.get_metadata(request, caller).metadata
+                self._known.learn_file(metadata)
+            return Metadata(metadata)
         if self._handles.is_locked(request.path):
             return self.inner.get_metadata(request, caller)
         known = self._known.metadata(request.path)

@@ -19,7 +19,7 @@ from peer.mount.kept_metadata.snapshot import Part, part, restore
 from peer.mount.knowledge import Applied, Asked, Standing
 from peer.mount.listing_pages import Entries
 from peer.mount.metadata_cache import Known, MetadataCache
-from peer.mount.metadata_node import UNKNOWN, file_key, file_key_of
+from peer.mount.metadata_node import ABSENT, UNKNOWN, file_key, file_key_of, pack
 from peer.mount.metadata_suspects import Unverified, Verified, unverified
 from peer.mount.metadata_tree import directories
 from peer.mount.own_changes import OwnChanges
@@ -240,13 +240,18 @@ class CoherentCache:
         """Attributes of `path`, or that there is no such file: this only where the feed covers it."""
         with self._lock:
             number = self._judged(path, as_of, asked)
-            if number is None or (metadata is None and number == UNKNOWN) or self._is_of_before(metadata, asked):
+            if number is None or (metadata is None and number == UNKNOWN) or self._is_of_before(metadata, as_of, asked):
                 # Newer than what is known or older, nobody can say; but what was seen may not seem to go back.
                 self._cache.doubt(path, self._number_before(as_of))
                 if number is None or metadata is not None:
                     self._withdraw(path, UNSURE)  # the kernel is about to hear of it all the same
             else:
                 self._cache.keep(path, metadata, number, asked.at)
+
+    def learn_file(self, metadata: FileMetadata) -> None:
+        """Attributes of a file that was asked for by a handle, whatever names it has."""
+        with self._lock:
+            self._cache.doubt_other_names(pack(metadata) or ABSENT)
 
     def learn_verified(self, known: Unverified, verified: Verified, as_of: Moment | None, asked: Asked) -> None:
         """What the agent said of what was `known`."""
@@ -358,15 +363,17 @@ class CoherentCache:
             return None if same_numbers and not allowed(path, asked.heard) else UNKNOWN
         return as_of.number if allowed(path, as_of) else None
 
-    def _is_of_before(self, metadata: FileMetadata | None, asked: Asked) -> bool:
-        """Whether a file that was asked for was reached by a change of ours since, under whatever name."""
+    def _is_of_before(self, metadata: FileMetadata | None, as_of: Moment | None, asked: Asked) -> bool:
+        """Whether a file that was asked for has changed since under another name: by us, or as the feed told."""
         if metadata is None:
             return False
-        return self._own.overtook_file(file_key_of(metadata.volume, metadata.inode), asked.changes)
+        file = file_key_of(metadata.volume, metadata.inode)
+        heard = self._number_before(asked.heard) if as_of is None else UNKNOWN
+        return self._own.overtook_file(file, asked.changes) or self._cache.was_told_of(file, heard)
 
     def _doubt_overtaken(self, path: Path, entries: Entries, as_of: Moment | None, asked: Asked) -> None:
         for name, metadata in entries:
-            if self._is_of_before(metadata, asked):
+            if self._is_of_before(metadata, as_of, asked):
                 self._cache.doubt((*path, name), self._number_before(as_of))
 
     def _settled(self, path: Path, number: int, asked: Asked) -> bool:

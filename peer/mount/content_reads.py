@@ -7,7 +7,6 @@ to have now, and kept only for the version that the agent proves it to be of. A 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from peer.filesystem import FileSystem
 from peer.mount.block_store.layout import BLOCK_SIZE
 from peer.mount.cached_handles import CachedHandles
+from peer.mount.coherent_cache import CoherentCache
 from peer.mount.first_bytes import FirstBytes, wanted
 from peer.mount.knowledge import Asked
 from peer.mount.quiet_files import was_quiet
@@ -29,13 +29,12 @@ class ContentReads:
     """Reads of `handles` through `filesystem`, with `contents` beside it."""
 
     def __init__(
-        self, filesystem: FileSystem, contents: Contents, handles: CachedHandles, asking: Callable[[], Asked]
+        self, filesystem: FileSystem, contents: Contents, handles: CachedHandles, known: CoherentCache
     ) -> None:
-        """`asking` as of `CoherentCache`."""
         self._filesystem: Final = filesystem
         self._contents: Final = contents
         self._handles: Final = handles
-        self._asking: Final = asking
+        self._known: Final = known
         self._first: Final = FirstBytes()
 
     def to_open(self, request: OpenFile, known: FileMetadata | None) -> OpenFile:
@@ -62,7 +61,7 @@ class ContentReads:
         """`known` is what the file is now, if that is sure."""
         if not self._handles.is_readable(request.handle):
             return self._filesystem.read_file(request, caller)  # which says so
-        data = None if known is None else self._first.read(request, known, self._asking())
+        data = None if known is None else self._first.read(request, known, self._known.asking())
         if data is not None:
             return FileData(data)
         if known is not None:
@@ -88,7 +87,9 @@ class ContentReads:
         data = self._contents.read(file[0], version, offset, size)
         if data is None:
             return None
-        now = self._filesystem.get_metadata(GetMetadata(handle=handle), caller).metadata.version
+        answer = self._filesystem.get_metadata(GetMetadata(handle=handle), caller).metadata
+        self._known.learn_file(answer)
+        now = answer.version
         if now == version:
             return data
         self._handles.seen(handle, now)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from peer.mount.metadata_node import (
+    ABSENT,
     NEVER,
     UNKNOWN,
     Details,
@@ -22,6 +23,7 @@ from peer.mount.metadata_node import (
     is_single,
     may_have_several_names,
     same_file,
+    verifiable,
 )
 from peer.mount.metadata_tree import Path, Tree, path_of, subtree
 from peer.mount.recent_changes import RecentChanges
@@ -79,31 +81,36 @@ class Facts:
         if before is not None and not same_file(before, packed):
             self.prune_node(node, as_of)
         self.tree.unlist(node)
-        linked = is_linked(packed)
-        lifetime = self.ttl if linked or as_of == UNKNOWN else self.backstop
+        lifetime = self.ttl if is_linked(packed) or as_of == UNKNOWN else self.backstop
         node.learn(packed, as_of, self.generation, now + lifetime)
         self.withdraw_node(node, withdrawal(before, packed))
-        if linked:
-            self.doubt_single(packed)
-        elif is_single(packed):
-            other = self.tree.file(file_key(packed))
-            if other is not None and other is not node:
-                self.doubt_node(other, UNKNOWN)  # it cannot have both names
+        if may_have_several_names(packed):
+            self.doubt_other_names(packed, alone=is_single(packed))
             self.tree.enlist(node)
-            if as_of != UNKNOWN and self.linked.touched((file_key(packed),), as_of):
-                self.doubt_node(node, UNKNOWN)  # it has several by now
+            if self.was_told_of(file_key(packed), as_of):
+                self.doubt_node(node, UNKNOWN)  # it was changed since, or has another name by now
 
-    def doubt_single(self, packed: bytes) -> None:
-        """If the file that `packed` tells of has several names, its changes may be told of under any of them."""
-        other = self.tree.unlist_file(packed) if is_linked(packed) else None
-        if other is not None:
-            self.doubt_node(other, UNKNOWN)
+    def doubt_other_names(self, packed: bytes, *, alone: bool = False) -> None:
+        """The file is what `packed` says: names that say otherwise are of before, if it is not `packed` that is.
+
+        Its changes are told of under any name that it has. If it was seen to have one name `alone`, it has no other.
+        """
+        other = self.tree.file(file_key(packed))
+        if other is None or (not alone and verifiable(other.packed or ABSENT) == verifiable(packed)):
+            return
+        for each in self.tree.unlist_file(file_key(packed)):
+            self.withdraw_node(each, withdrawal(each.packed, packed))
+            self.doubt_node(each, UNKNOWN)
 
     def several_names(self, number: int, packed: bytes) -> None:
-        """A change of the feed tells of the file that `packed` is; see `doubt_single`. So do answers from before."""
+        """A change of the feed tells of the file that `packed` is. No answer of before is believed, by any name."""
         if is_linked(packed):
-            self.doubt_single(packed)
+            self.doubt_other_names(packed)
             self.linked.add(number, (((file_key(packed),), False),))
+
+    def was_told_of(self, file: bytes, as_of: int) -> bool:
+        """Whether the feed has told since of a file of several names; where it is UNKNOWN since when, no."""
+        return as_of != UNKNOWN and self.linked.touched((file,), as_of)
 
     def doubt_file(self, file: bytes, packed: bytes | None, as_of: int) -> None:
         """A file, by its `file_key`, was changed by ourselves and is as `packed` since then, or nobody knows what.

@@ -26,6 +26,8 @@ class Tree:
         self._root = Node(b"", None)
         self._clock: deque[Node] = deque()
         self._files: dict[bytes, Node] = {}
+        self._more: dict[bytes, set[Node]] = {}
+        """Further names of those files that have several here."""
 
     def __len__(self) -> int:
         return len(self._clock)
@@ -62,24 +64,34 @@ class Tree:
         return list(self._clock)
 
     def enlist(self, node: Node) -> None:
-        """`node` is the only name of its file, as far as is known."""
+        """`node` is a name of its file, and says of it what all say that are enlisted."""
         if node.packed:
-            self._files[file_key(node.packed)] = node
+            key = file_key(node.packed)
+            if self._files.setdefault(key, node) is not node:
+                self._more.setdefault(key, set()).add(node)
 
     def unlist(self, node: Node) -> None:
         """Undo `enlist`."""
-        if node.packed:
-            key = file_key(node.packed)
-            if self._files.get(key) is node:
-                del self._files[key]
+        if not node.packed:
+            return
+        key = file_key(node.packed)
+        more = self._more.get(key, set())
+        more.discard(node)
+        if self._files.get(key) is node:
+            del self._files[key]
+            if more:
+                self._files[key] = more.pop()
+        if not more:
+            self._more.pop(key, None)
 
     def file(self, key: bytes) -> Node | None:
-        """The node that is enlisted as the only name of the file with this `file_key`."""
+        """One of the nodes that are enlisted as names of the file with this `file_key`."""
         return self._files.get(key)
 
-    def unlist_file(self, packed: bytes) -> Node | None:
-        """The node that was enlisted as the only name of the file; not any more."""
-        return self._files.pop(file_key(packed), None)
+    def unlist_file(self, key: bytes) -> list[Node]:
+        """The nodes that were enlisted as names of the file; none is any more."""
+        first = self._files.pop(key, None)
+        return [] if first is None else [first, *self._more.pop(key, ())]
 
     def _queue(self, node: Node) -> None:
         self._clock.append(node)

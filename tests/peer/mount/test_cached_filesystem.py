@@ -7,7 +7,7 @@ import os
 import pytest
 
 from peer.errors import OperationFailed
-from schema.requests import CreateFile, GetMetadata, ListDir, LockMode, ReadFile, SetMetadata, SetXattr
+from schema.requests import CreateFile, CreateLink, GetMetadata, ListDir, LockMode, ReadFile, SetMetadata, SetXattr
 from tests.conformance.driver import Files, refused
 from tests.peer.mount.laptop import Laptop
 from tests.simulation.coherence.remote import NOBODY
@@ -114,6 +114,34 @@ def test_an_answer_without_a_moment_is_not_kept_if_news_came_meanwhile(laptop, n
         laptop.hear()
     laptop.known.learn(path, before, None, asked)
     assert (laptop.known.metadata(path) is None) == news
+
+
+def test_nor_if_news_of_the_file_came_by_another_name(laptop):
+    path, other = (b"a",), (b"b",)
+    laptop.remote.write(CreateFile(path, os.O_RDWR, 0o600))
+    laptop.remote.write(CreateLink(path, other))
+    laptop.hear()
+    asked, before = laptop.known.asking(), laptop.agent.get_metadata(GetMetadata(path), NOBODY).metadata
+    laptop.remote.write(SetMetadata(other, mode=0o644))
+    laptop.hear()
+    laptop.known.learn(path, before, None, asked)
+    assert laptop.known.metadata(path) is None
+
+
+def test_what_is_told_of_an_open_file_is_news_of_its_names(laptop):
+    laptop.files.put(b"a", b"")
+    laptop.files.link(b"a", b"b")
+    laptop.files.link(b"a", b"c")
+    handle = laptop.files.open(b"a", os.O_RDONLY)
+    laptop.files.unlink(b"a")
+    laptop.now += 6.0
+    laptop.remote.heartbeat()
+    laptop.hear()
+    laptop.files.stat(b"b")
+    laptop.remote.write(SetMetadata((b"c",), mode=0o600))
+    assert laptop.files.stat(b"b").mode & 0o777 != 0o600, "believed for a while"
+    laptop.filesystem.get_metadata(GetMetadata(handle=handle), NOBODY)
+    assert laptop.files.stat(b"b").mode & 0o777 == 0o600
 
 
 def test_a_change_that_failed_leaves_nothing_believed(laptop):

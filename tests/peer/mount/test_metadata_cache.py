@@ -11,6 +11,7 @@ from peer.mount.metadata_cache import Known, MetadataCache
 from peer.mount.metadata_facts import BACKSTOP
 from peer.mount.metadata_node import UNKNOWN, file_key, pack, unpack
 from peer.mount.metadata_suspects import unverified
+from peer.mount.withdrawals import Withdrawal
 from schema.attributes import FileMetadata
 from schema.changes import Changed, Renamed, Swept
 from tests.peer.mount.samples import FILE
@@ -288,3 +289,39 @@ def test_a_file_that_turns_up_under_another_name_is_doubted_under_the_first(cach
     cache.keep(AX, file(1), 3, 0.0)
     assert known(cache, A).suspect
     assert not known(cache, AX).suspect
+
+
+def linked(size: int) -> FileMetadata:
+    return msgspec.structs.replace(file(1, size=size), links=3)
+
+
+def test_news_of_a_file_by_one_name_makes_what_its_other_names_say_suspect(cache):
+    withdrawn = []
+    cache.keep(A, linked(1), UNKNOWN, 0.0)
+    cache.keep(AX, linked(1), UNKNOWN, 0.0)
+    assert [known(cache, path).suspect for path in (A, AX)] == [False, False], "both say the same"
+    cache.withdraw = lambda path, what: withdrawn.append((path, what))
+    cache.keep((b"b",), linked(2), UNKNOWN, 0.0)
+    assert [known(cache, path).suspect for path in (A, AX, (b"b",))] == [True, True, False]
+    assert {path for path, what in withdrawn if what & Withdrawal.PAGES} == {A, AX}
+    cache.keep(A, linked(2), UNKNOWN, 0.0)
+    assert not known(cache, (b"b",)).suspect
+
+
+def test_so_does_what_the_feed_tells_by_a_name_that_nobody_asked_for(cache):
+    cache.keep_listing((), [(b"a", linked(1)), (b"b", linked(1))], 3, 0.0)
+    cache.apply(4, Changed((b"c", b"x"), linked(2)), 0.0)
+    assert [known(cache, path).suspect for path in (A, (b"b",))] == [True, True]
+    cache.keep_names((), [(b"a", linked(1))], 3, 0.0)
+    assert known(cache, A).suspect, "an answer from before"
+    cache.keep_names((), [(b"a", linked(2))], 4, 0.0)
+    assert not known(cache, A).suspect
+
+
+def test_names_that_are_forgotten_are_looked_for_no_more(cache):
+    for path in (A, AX, (b"b",)):
+        cache.keep(path, linked(1), UNKNOWN, 0.0)
+    cache.forget(A)
+    cache.keep((b"c",), linked(2), UNKNOWN, 0.0)
+    assert known(cache, (b"b",)).suspect
+    assert cache.tree.unlist_file(file_key(pack(linked(2)))) == [cache.tree.find((b"c",))]

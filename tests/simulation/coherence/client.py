@@ -142,7 +142,8 @@ class Client:
         """The earliest moment whose state may still be shown."""
         remote, now = self.world.remote, self.world.now
         aged = max(remote.told_of(path, self.coherence.moment), remote.moment_at(now - BELIEVED - TTL))
-        return self.own.low(path, max(self.heard_until, remote.told_by(now - BELIEVED)), aged)
+        told = remote.files_told(self.coherence.moment)
+        return self.own.low(path, max(self.heard_until, remote.told_by(now - BELIEVED)), aged, told)
 
     def look(self, path: Path) -> str:
         """stat(2): from the kernel's cache, from ours, or asked."""

@@ -74,11 +74,15 @@ class OwnChanges:
         """From now on nothing of before `moment` may be shown at `path`."""
         self._names[path] = max(self._names.get(path, 0), moment)
 
-    def low(self, path: Path, heard: int, aged: int) -> Low:
+    def low(self, path: Path, heard: int, aged: int, told: Mapping[int, int]) -> Low:
         """What may be shown of `path` by one who has heard of everything up to the moment `heard`.
 
-        `aged` is the moment of which it must know however it looks at files with several names.
+        `aged` is the moment of which it must know however it looks at files with several names. It was `told` of files
+        by any name.
         """
-        files = {file: moment for (name, file), moment in self._files.items() if name == path}
+        files = dict(told)
+        for (name, file), moment in self._files.items():
+            if name == path:
+                files[file] = max(files.get(file, 0), moment)
         own = self._names.get(path, 0)
         return Low(max(heard, own), max(aged, own), files)

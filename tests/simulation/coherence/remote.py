@@ -90,6 +90,8 @@ class Remote:
         """When each moment of the history was."""
         self._told: dict[Path, list[tuple[int, int, int]]] = {}
         """The epoch, the number, and the moment at which the agent looked, of all that was told of a path."""
+        self._files_told: list[tuple[int, int, int, int]] = []
+        """The same of files by their inode numbers, under whatever name."""
         self._opened: dict[int, Path] = {}
 
     @property
@@ -175,6 +177,14 @@ class Remote:
             if (epoch, number) <= (until.epoch, until.number)
         )
         return max(heard, default=0)
+
+    def files_told(self, until: Moment) -> dict[int, int]:
+        """The last moment at which the agent looked at each file, by inode number, of which it told until then."""
+        return {
+            file: moment
+            for epoch, number, file, moment in self._files_told
+            if (epoch, number) <= (until.epoch, until.number)
+        }
 
     def moment_at(self, then: float) -> int:
         """The moment of the history that was the present at the time `then`."""
@@ -269,6 +279,9 @@ class Remote:
         self.number += len(changes)
         for path in (*moved, *paths):
             self._told.setdefault(path, []).append((self.epoch, self.number, self.now))
+            there = self._metadata(path)
+            if there is not None and not stat.S_ISDIR(there.mode):
+                self._files_told.append((self.epoch, self.number, there.inode, self.now))
         self.ring = (self.ring + changes)[-RING:]
         until = min((each.moment for each in self.unnoticed), default=self.now + 1) - 1
         for number in range(first, self.number):
