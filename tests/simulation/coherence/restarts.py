@@ -14,10 +14,13 @@ from peer.mount.bulk_verification import BulkVerification
 from peer.mount.kept_metadata.records import KeptDirectory
 from peer.mount.kept_metadata.snapshot import Part
 from tests.simulation.coherence.client import Client
-from tests.simulation.coherence.remote import NOBODY, PATHS
+from tests.simulation.coherence.own_changes import named
+from tests.simulation.coherence.remote import NOBODY, PATHS, Path
 from tests.simulation.coherence.world import World
 
 Kept = list[KeptDirectory]
+NOTHING: Final = "nothing"
+"""Said by a step that had nothing to ask."""
 
 
 class RestartingWorld(World):
@@ -53,6 +56,8 @@ class RestartingWorld(World):
         before = self.client()
         if self.random.random() < 0.5:
             self._kept[before.name] = _all_known(before)
+        for _ in range(self.random.randrange(3)):
+            self.remote.write(self._change())
         after = self.mount(before.name)
         after.inbox = before.inbox
         self.clients[self.clients.index(before)] = after
@@ -60,7 +65,15 @@ class RestartingWorld(World):
         records = self._kept.get(before.name, [])
         for record in records[: self.random.choice((1, 100, 100))]:
             self._restore(after, record)
+        self._come_back(after, [(*record.path, kept.name) for record in records for kept in record.names])
         return f"{len(records)} records"
+
+    def _come_back(self, client: Client, kept: list[Path]) -> None:
+        """It is asked at once for what was `kept`, which may have changed meanwhile; then it is told what holds."""
+        for path in self.random.sample(kept, min(len(kept), 2)):
+            client.look(path)
+        client.follower.step()
+        self._verify_late(client)
 
     def _step_verify(self) -> str:
         client = self.client()
@@ -72,21 +85,33 @@ class RestartingWorld(World):
     _step_verify_again = _step_verify_more = _step_verify
 
     def _step_verify_late(self) -> str:
-        """Before the answer comes, something happens on the remote machine, and the client hears of it."""
-        client = self.client()
-        walk = self._walk(client)
+        return self._verify_late(self.client())
+
+    def _verify_late(self, client: Client) -> str:
+        """Before the answer comes, something happens that the client knows of; once it is there, that is looked at."""
+        walk, change = self._walk(client), self._change()
+        about = [path for path in named(change) if path]
         if not walk.walking:
             walk.begin(())
 
-        def news() -> None:
-            self.remote.write(self._change())
+        def heard() -> None:
+            """On the remote machine."""
+            self.remote.write(change)
             while self.remote.unnoticed:
                 self.remote.notice()
             self.carry()
             while client.inbox:
                 client.follower.heard(client.inbox.pop(0), self.now)
 
-        return self._verify(client, walk, news)
+        def done() -> None:
+            """By the client itself."""
+            client.change(change, about[0])
+
+        said = self._verify(client, walk, self.random.choice((heard, done)))
+        for path in about if said != NOTHING else ():
+            client.look(path)
+            client.list(path[:-1])
+        return said
 
     _step_list_again = _step_list_more = World._step_list
     """What was restored whole shows in listings only."""
@@ -97,7 +122,7 @@ class RestartingWorld(World):
     def _verify(self, client: Client, walk: BulkVerification, before_answer: Callable[[], None] = lambda: None) -> str:
         question = walk.next()
         if question is None:
-            return "nothing"
+            return NOTHING
         try:
             answer = client.files.inner.verify_metadata(question.request, NOBODY)
         except OperationFailed as failure:

@@ -9,12 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from peer.mount.bulk_verification import BulkVerification, Question
 from peer.mount.coherent_cache import CoherentCache
 from peer.mount.kept_metadata.records import KeptDirectory
 from peer.mount.metadata_cache import MetadataCache
 from peer.mount.metadata_node import NEVER, unpack
 from peer.mount.metadata_tree import Path
+from schema.replies import VerifiedMetadata
 from tests.simulation.coherence.client import Client
 from tests.simulation.coherence.restarts import RestartingWorld
 
@@ -39,8 +42,8 @@ def test_every_answer_is_explained_across_restarts(request: pytest.FixtureReques
     assert confirmed or seed is not None, "nothing was ever verified"
 
 
-def _notices(**broken: Callable[[Client, KeptDirectory], None]) -> bool:
-    for seed in range(ENOUGH):
+def _notices(worlds: int = ENOUGH, **broken: Callable[[Client, KeptDirectory], None]) -> bool:
+    for seed in range(worlds):
         try:
             RestartingWorld(seed, **broken).run()
         except AssertionError:
@@ -69,6 +72,44 @@ def test_the_model_notices_who_believes_what_was_verified_whatever_changed_since
 
     monkeypatch.setattr(CoherentCache, "learn_verified", unjudged)
     assert _notices()
+
+
+def _nothing_changed(question: Question, answer: VerifiedMetadata) -> VerifiedMetadata:
+    return replace(answer, changed=())
+
+
+def _nothing_removed(question: Question, answer: VerifiedMetadata) -> VerifiedMetadata:
+    return replace(answer, changed=tuple(each for each in answer.changed if each.metadata is not None))
+
+
+def _nothing_appeared(question: Question, answer: VerifiedMetadata) -> VerifiedMetadata:
+    return replace(answer, appeared=())
+
+
+def _all_the_same(question: Question, answer: VerifiedMetadata) -> VerifiedMetadata:
+    said = zip(question.known, answer.directories, strict=True)
+    return replace(
+        answer, directories=tuple(replace(each, complete=True) if of.compared else each for of, each in said)
+    )
+
+
+def _all_in_the_first_name(question: Question, answer: VerifiedMetadata) -> VerifiedMetadata:
+    return replace(answer, changed=tuple(replace(each, index=0) for each in answer.changed[:1]))
+
+
+@pytest.mark.parametrize(
+    "misheard", [_nothing_changed, _nothing_removed, _nothing_appeared, _all_the_same, _all_in_the_first_name]
+)
+def test_the_model_notices_who_mishears_what_was_verified(
+    misheard: Callable[[Question, VerifiedMetadata], VerifiedMetadata], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = BulkVerification.answered
+
+    def mishear(walk: BulkVerification, question: Question, answer: VerifiedMetadata) -> None:
+        answered(walk, question, misheard(question, answer))
+
+    monkeypatch.setattr(BulkVerification, "answered", mishear)
+    assert _notices(WORLDS)
 
 
 def test_the_model_notices_who_calls_a_listing_whole_that_lost_a_name_meanwhile(
