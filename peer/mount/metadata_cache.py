@@ -10,13 +10,13 @@ import sys
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from peer.mount.metadata_facts import BACKSTOP, Facts
+from peer.mount.metadata_details import FileDetails
+from peer.mount.metadata_facts import BACKSTOP
 from peer.mount.metadata_node import (
     ABSENT,
     NEVER,
     UNKNOWN,
     Node,
-    change_time,
     is_linked,
     pack,
     unpack,
@@ -28,10 +28,6 @@ from schema.attributes import FileMetadata
 from schema.changes import Change, Changed, Renamed, Swept
 
 DEFAULT_ENTRIES: Final = 500_000
-_XATTRS: Final = 8
-"""Extended attributes of one file that are kept."""
-_XATTR_BYTES: Final = 1024
-"""Bytes of one value, or of all names of a file, that are kept."""
 
 
 class Known(NamedTuple):
@@ -41,7 +37,7 @@ class Known(NamedTuple):
     suspect: bool
 
 
-class MetadataCache(Facts):
+class MetadataCache(FileDetails):
     """A tree of names, bounded by `entries`: what was not used for longest goes. Not thread-safe.
 
     `now` is a monotonic time: for what is learnt from an answer that of the question. `trusted` is whether the feed is
@@ -106,26 +102,6 @@ class MetadataCache(Facts):
                 if len(found) == limit:
                     break
         return tuple(reversed(found))
-
-    def target(self, path: Path, now: float, *, trusted: bool) -> bytes | None:
-        """The target of the symbolic link `path`, where it is sure."""
-        node = self.sure_at(path, now, trusted=trusted)
-        return node.more(self.generation).target if node is not None else None
-
-    def xattr(self, path: Path, name: bytes, now: float, *, trusted: bool) -> tuple[bytes | None] | None:
-        """The value of an extended attribute in a tuple of one, ``(None,)`` when it is absent; None when not sure."""
-        node = self.sure_at(path, now, trusted=trusted)
-        if node is None:
-            return None
-        known = node.more(self.generation)
-        if known.xattrs is not None and name in known.xattrs:
-            return (known.xattrs[name],)
-        return (None,) if known.xattr_names is not None and name not in known.xattr_names else None
-
-    def xattr_names(self, path: Path, now: float, *, trusted: bool) -> tuple[bytes, ...] | None:
-        """The names of all extended attributes, where they are sure."""
-        node = self.sure_at(path, now, trusted=trusted)
-        return node.more(self.generation).xattr_names if node is not None else None
 
     def as_of(self, path: Path) -> int:
         """The number as of which the attributes of `path` are known."""
@@ -211,41 +187,6 @@ class MetadataCache(Facts):
             return
         listed = {name for name, child in (node.children or {}).items() if child.packed}
         self._keep_all(path, appeared, listed, as_of, now)
-
-    def change_time(self, path: Path) -> bytes | None:
-        """What tells the change time of the file `path` from every other one; None while it is not known."""
-        node = self.tree.find(path)
-        if node is None or not node.packed or node.generation != self.generation:
-            return None
-        return change_time(node.packed)
-
-    # What is `settled` is proven to go with the change time of the attributes that are known.
-
-    def keep_target(self, path: Path, target: bytes, as_of: int, *, settled: bool = False) -> None:
-        """Learn a link's target."""
-        node = self.older(path, as_of)
-        if node is not None:
-            details = node.more(self.generation)
-            details.target = target
-            details.settled = details.settled and settled
-
-    def keep_xattr(self, path: Path, name: bytes, value: bytes | None, as_of: int, *, settled: bool = False) -> None:
-        """Learn the value of an extended attribute, or that it is absent."""
-        node = self.older(path, as_of)
-        if node is None or len(value or b"") > _XATTR_BYTES:
-            return
-        details = node.more(self.generation)
-        if len(details.xattrs or ()) < _XATTRS:
-            details.xattrs = {**(details.xattrs or {}), name: value}
-            details.settled = details.settled and settled
-
-    def keep_xattr_names(self, path: Path, names: tuple[bytes, ...], as_of: int, *, settled: bool = False) -> None:
-        """Learn the names of all extended attributes."""
-        node = self.older(path, as_of)
-        if node is not None and sum(map(len, names)) <= _XATTR_BYTES:
-            details = node.more(self.generation)
-            details.xattr_names = names
-            details.settled = details.settled and settled
 
     # --- changes
 
