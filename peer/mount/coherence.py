@@ -13,6 +13,7 @@ old when it comes.
 from __future__ import annotations
 
 import enum
+import math
 from typing import Final, NamedTuple
 
 from peer.mount.recent_changes import Path, RecentChanges, Touched
@@ -167,10 +168,16 @@ class Coherence:
         else:
             self._hear_of(as_of.number, now)
 
+    @property
+    def trusted_until(self) -> float:
+        """How long what is cached may be answered without asking, if nothing more is heard."""
+        if self._state is not State.CURRENT:
+            return -math.inf
+        return self._heard_at + MISSED_HEARTBEATS * self._heartbeat + self._grace
+
     def trusted(self, now: float) -> bool:
         """Whether what is cached may be answered without asking."""
-        silence = now - self._heard_at
-        return self._state is State.CURRENT and silence <= MISSED_HEARTBEATS * self._heartbeat + self._grace
+        return now <= self.trusted_until
 
     def silent(self, now: float) -> bool:
         """Whether so many heartbeats are missing that the feed is to be followed anew."""

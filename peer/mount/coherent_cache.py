@@ -132,10 +132,10 @@ class CoherentCache:
             return self._coherence.silent(self._clock())
 
     @property
-    def trusted(self) -> bool:
-        """Whether what is cached may be answered without asking."""
+    def trusted_until(self) -> float:
+        """See `Coherence.trusted_until`."""
         with self._lock:
-            return self._coherence.trusted(self._clock())
+            return self._coherence.trusted_until
 
     @property
     def moment(self) -> Moment:

@@ -29,6 +29,8 @@ Path = tuple[bytes, ...]
 
 LOOK_EVERY: Final = 0.05
 """Seconds between two looks at whether something is missing."""
+_NAP: Final = 0.5
+"""Seconds between them at most, while nothing is: only an answer, not the feed itself, may say otherwise meanwhile."""
 PROBE_AFTER: Final = 30.0
 """Seconds after which the agent is asked how far its feed is, and what its clock shows."""
 _FIRST_PAUSE: Final = 0.2
@@ -73,7 +75,8 @@ class FeedFollower:
         self._not_before = 0.0
         self._pause = _FIRST_PAUSE
         self._trusted = False
-        self._stopping: Final = threading.Event()
+        self._stopping = False
+        self._wake: Final = threading.Event()
         self._thread: Final = threading.Thread(target=self._run, name="feed-follower", daemon=True)
 
     def start(self) -> None:
@@ -82,7 +85,8 @@ class FeedFollower:
 
     def stop(self) -> None:
         """Stop asking; a question on its way is not waited for beyond a short deadline."""
-        self._stopping.set()
+        self._stopping = True
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join(_STOP_DEADLINE)
 
@@ -100,6 +104,8 @@ class FeedFollower:
     def heard(self, batch: ChangeBatch, heard_at: float) -> None:
         """A batch of the feed, that is proven to be one."""
         self._tell(self._known.take(batch, heard_at))
+        if self._known.state is not State.CURRENT:
+            self._wake.set()
 
     def _tell(self, changes: list[Applied]) -> None:
         for applied in changes:
@@ -146,15 +152,20 @@ class FeedFollower:
         self._followed()
 
     def _watch_trust(self) -> None:
-        trusted = self._known.trusted
+        trusted = self._clock() <= self._known.trusted_until
         if self._trusted and not trusted:
             self._lost()
         self._trusted = trusted
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._stopping:
             try:
                 self.step()
             except Exception:  # noqa: BLE001 - logged with its traceback; without this thread nothing would be trusted again
                 _log.exception("unexpected failure while following the change feed")
-            self._stopping.wait(LOOK_EVERY)
+            self._wake.wait(self._nap())
+            self._wake.clear()
+
+    def _nap(self) -> float:
+        """Seconds until the next look: nobody tells when trust ends by time, nor when a gap has lasted too long."""
+        return max(LOOK_EVERY, min(_NAP, self._known.trusted_until - self._clock()))

@@ -29,7 +29,9 @@ from schema.attributes import FileMetadata, FileVersion
 log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 0.05
-"""Seconds between two looks at whether the feed is trusted."""
+"""Seconds between two looks at whether the feed is trusted, and at what is due."""
+_NAP: Final = 0.25
+"""Seconds between them while nothing is to come: `lost` and `withdraw` wake us."""
 SOON: Final = (0.02, 0.2)
 LATE: Final = 2.0
 """Seconds after which news are told again, and for the last time: so long an answer may be on its way."""
@@ -140,7 +142,10 @@ class KernelBelief:
             return
         if not self._known.vouches(path, metadata):
             with self._lock:
+                first = not self._loans
                 self._loans.put(path, UNSURE, self._clock())
+            if first:
+                self._wake.set()
             known = self._known.metadata(path)
             if known is not None and not known.suspect and known.metadata != metadata:
                 self.withdraw(path, UNSURE)  # an answer that was overtaken on its way
@@ -197,6 +202,7 @@ class KernelBelief:
                     there = moved_path(path, source, destination)
                     if there is not None:
                         self._loans.put(there, UNSURE, now)
+        self._wake.set()
 
     def withdraw(self, path: Path, what: Withdrawal) -> None:
         """`what` is not vouched for any more."""
@@ -232,8 +238,19 @@ class KernelBelief:
                 log.exception("unexpected failure while telling the kernel of changes")
                 more = False
             if not more:
-                self._wake.wait(LOOK_EVERY)
+                self._wake.wait(LOOK_EVERY if self._expects() else _NAP)
             self._wake.clear()
+
+    def _expects(self) -> bool:
+        """Whether the clock alone will have something to be done."""
+        return bool(
+            self._loans
+            or self._late  # what is to be said `SOON` is in it, too
+            or self._expiries
+            or self._expiry
+            or self._doubtful_since is not None
+            or self._long != bool(self._trust)
+        )
 
     def step(self) -> bool:
         """Do what is due, for a bounded number of names; whether more is due at once."""

@@ -91,7 +91,7 @@ def test_it_begins_by_following():
     client.follower.step()
     assert client.asks() == [FollowChanges((b"export",))]
     assert client.topics == [TOPIC]
-    assert client.known.trusted
+    assert client.known.trust
 
 
 def test_what_is_heard_is_applied_and_then_told(client):
@@ -105,7 +105,7 @@ def test_what_is_no_frame_is_dropped(client, body):
     client.follower.frame(TOPIC, body, client.now)
     client.follower.frame(b"another topic 12", body, client.now)
     assert client.told == []
-    assert client.known.trusted
+    assert client.known.trust
 
 
 def test_a_frame_counts_once(client):
@@ -136,7 +136,7 @@ def test_what_is_not_kept_any_more_has_it_follow_again(client):
     client.asks()
     client.follower.step()
     assert client.asks() == [FollowChanges((b"export",))]
-    assert client.known.trusted
+    assert client.known.trust
 
 
 def test_silence_has_it_follow_again_and_another_topic_is_subscribed(client):

@@ -148,7 +148,7 @@ class Client:
     def look(self, path: Path) -> str:
         """stat(2): from the kernel's cache, from ours, or asked."""
         low = self.low(path)
-        if path in self.kernel.holds and self.known.trusted:
+        if path in self.kernel.holds and self.known.trust:
             self.check("kernel", path, self.kernel.holds[path], low, part=0)
             return "kernel"
         metadata: FileMetadata | None = None

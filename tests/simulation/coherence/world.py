@@ -111,7 +111,7 @@ class World:
                 client.follower.step()
             self.remote.heartbeat()
             self.carry()
-        assert all(client.known.trusted for client in self.clients)
+        assert all(client.known.trust for client in self.clients)
 
     def carry(self) -> None:
         """What the agent has published is on its way to each client."""
