@@ -312,6 +312,10 @@ class _Mount(Translation, _module.FUSE):  # type: ignore[misc,name-defined]  # t
         settings.attr_timeout = settings.entry_timeout = options.attribute_timeout
         settings.negative_timeout = 0
         settings.direct_io = settings.kernel_cache = settings.auto_cache = 0
+        if LIBFUSE >= (3, 17):
+            # Without it, the high-level interface has the kernel never say that a caller was sent a signal. The price
+            # is a SIGUSR1 to the thread that answers, which ends nothing: libfuse catches it, and Python goes on.
+            settings.intr = 1
         self._started(settings)
 
     def init_fuse_2(self, connection: Any) -> None:
