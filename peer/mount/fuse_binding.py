@@ -4,7 +4,7 @@ The one rule: every exception of a callback becomes an errno here and nowhere el
 failure that the operation may report is logged with its traceback and answered EIO.
 
 mfusepy's FUSE class runs libfuse's own main loop (fuse_main(3)): it parses options, mounts, serves from a pool of C
-threads, catches SIGHUP, SIGINT and SIGTERM, and unmounts. Each callback runs on one of those threads.
+threads until told to `leave`, and unmounts. Each callback runs on one of those threads.
 """
 
 from __future__ import annotations
@@ -124,6 +124,7 @@ _fuse_interrupted = _function("fuse_interrupted", ctypes.c_int)
 _fuse_getgroups = _function("fuse_getgroups", ctypes.c_int, ctypes.c_int, ctypes.POINTER(ctypes.c_uint))
 _get_session = _function("fuse_get_session", ctypes.c_void_p, ctypes.c_void_p)
 _session_exited = _function("fuse_session_exited", ctypes.c_int, ctypes.c_void_p)
+_session_exit = _function("fuse_session_exit", None, ctypes.c_void_p)
 _thread = threading.local()
 """`answering` while the thread is in a callback: libfuse's word on the caller is sound nowhere else."""
 if _THREE:
@@ -167,6 +168,7 @@ class Session:
     def __init__(self) -> None:
         self._session: int | None = None
         self._config: Any = None
+        self._lock = threading.Lock()
 
     def begin(self, config: Any) -> None:
         """Take hold of the session that calls us; `config` is libfuse's live struct fuse_config."""
@@ -175,7 +177,14 @@ class Session:
 
     def end(self) -> None:
         """Let go of the session, which is about to be freed."""
-        self._session = self._config = None
+        with self._lock:
+            self._session = self._config = None
+
+    def leave(self) -> None:
+        """Have libfuse's loop end when it wakes up next, if it has not ended."""
+        with self._lock:
+            if self._session is not None:
+                _session_exit(self._session)
 
     @property
     def serving(self) -> bool:
@@ -365,7 +374,7 @@ class _FusepyMount(_Mount):
 
 
 def run(operations: Callbacks, mountpoint: str, options: KernelOptions, started: Callable[[Any], None]) -> None:
-    """Mount and serve until unmounted or ended by a signal; call it on the main thread.
+    """Mount and serve until unmounted or told to leave; call it on the main thread.
 
     `started` is called, on a callback's thread, once mounted, with the configuration for `Session.begin`.
     Raises `LibraryFailed` when libfuse could not mount.

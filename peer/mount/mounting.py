@@ -15,7 +15,7 @@ from peer.filesystem import FileSystem
 from peer.mount import fuse_binding, kernel_read_ahead
 from peer.mount.adapter import Mounted
 from peer.mount.connection import Connection
-from peer.mount.ending_signals import heard_here
+from peer.mount.ending_signals import Ending, heard_here
 from peer.mount.identity_map import IdentityMap, IdentityMode, MappedIdentity, PreservedIdentity
 from peer.mount.kernel_cache import Answers, KernelCache
 from peer.mount.mountpoint import MountError, mount_at, prepare
@@ -68,7 +68,6 @@ def _refuse_to_pretend(options: MountOptions, attached: Attached) -> None:
         )
 
 
-@heard_here()
 def mount(
     filesystem: FileSystem,
     mountpoint: str,
@@ -90,7 +89,8 @@ def mount(
     """
     directory = prepare(mountpoint)
     root = options.remote_path
-    attached = filesystem.attach(Attach(root), Caller(os.getuid(), os.getgid()))
+    with heard_here():  # nothing is there yet that would be left
+        attached = filesystem.attach(Attach(root), Caller(os.getuid(), os.getgid()))
     _refuse_to_pretend(options, attached)
     identity = _identity(options, attached)
     session = session or fuse_binding.Session()
@@ -110,33 +110,38 @@ def mount(
         replaced=replaced,
     )
     preserved = options.identity == "preserve"
+    ending = Ending(session.leave)
 
     def started(config: Any) -> None:
-        session.begin(config)
-        kernel.begin()
-        if replaced is not None:
-            replaced.begin()
-        entry = mount_at(directory)
-        if entry is not None:
-            connection.begin(entry.device)
-            kernel_read_ahead.widen(entry.device)
-        ready(kernel)
+        try:
+            session.begin(config)
+            kernel.begin()
+            if replaced is not None:
+                replaced.begin()
+            entry = mount_at(directory)
+            if entry is not None:
+                connection.begin(entry.device)
+                kernel_read_ahead.widen(entry.device)
+            ready(kernel)
+        finally:
+            ending.serving()
 
     try:
-        fuse_binding.run(
-            Operations(mounted, connection.end, session.end),
-            directory,
-            fuse_binding.KernelOptions(
-                source=f"remotefs#{options.agent}:{display(root)}",
-                attribute_timeout=options.attribute_timeout,
-                allow_other=options.allow_other,
-                # Without these the agent decides, whose user's rights are the mounting user's.
-                default_permissions=preserved or options.allow_other,
-                posix_acl=preserved,
-                read_only=attached.read_only,
-            ),
-            started,
-        )
+        with ending.heard():
+            fuse_binding.run(
+                Operations(mounted, connection.end, session.end),
+                directory,
+                fuse_binding.KernelOptions(
+                    source=f"remotefs#{options.agent}:{display(root)}",
+                    attribute_timeout=options.attribute_timeout,
+                    allow_other=options.allow_other,
+                    # Without these the agent decides, whose user's rights are the mounting user's.
+                    default_permissions=preserved or options.allow_other,
+                    posix_acl=preserved,
+                    read_only=attached.read_only,
+                ),
+                started,
+            )
     except fuse_binding.LibraryFailed as failure:
         reason = _STATUS.get(failure.status, str(failure))
         raise MountError(f"{mountpoint} could not be mounted: {reason} (its own words are above)") from failure

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from peer.agent.access_policy import AccessRules
 from peer.agent.dispatcher import Dispatcher
+from peer.mount.ending_signals import unheard_by_new_threads
 from peer.mount.mounting import MountOptions, mount
 from schema.envelope import Address
 from schema.limits import MAX_DATA
@@ -52,6 +53,7 @@ def ask(root: int) -> None:
             return
 
 
+@unheard_by_new_threads()
 def main(export: str, mountpoint: str, _options: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     root = parse(os.fsencode(export))

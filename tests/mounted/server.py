@@ -13,6 +13,7 @@ import sys
 
 from peer.agent.access_policy import AccessRules
 from peer.agent.dispatcher import Dispatcher
+from peer.mount.ending_signals import unheard_by_new_threads
 from peer.mount.mounting import MountOptions, mount
 from schema.envelope import Address
 from schema.paths import parse
@@ -21,6 +22,7 @@ from tests.mounted.trial import READY
 log = logging.getLogger(__name__)
 
 
+@unheard_by_new_threads()
 def main(export: str, mountpoint: str, options: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     root = parse(os.fsencode(export))
