@@ -30,8 +30,9 @@ from typing import Final
 from schema.paths import RelativePath
 
 _HIDDEN: Final = re.compile(rb"\.fuse_hidden[0-9a-f]{16}")
-_PATIENCE: Final = 2.0
-"""Seconds for the kernel to make a system call again; it does so at once, if at all."""
+_PATIENCE: Final = 10.0
+"""Seconds for the kernel to make a system call again: it does so at once, if at all, but looks names up before, and is
+answered by a machine that may be busy. Who comes later is asked again, which the kernel does not do twice."""
 _REMEMBERED: Final = 4096
 """Hidden names remembered after their files are closed; libfuse never gives one twice. Who asks is about to."""
 
@@ -83,6 +84,9 @@ class RemovedFiles:
         self._hidden: dict[bytes, _Hidden] = {}
         self._by_handle: dict[int, _Hidden] = {}
         self._gone: dict[bytes, None] = {}
+        self._refused: Final = threading.Condition(self._lock)
+        """Notified of calls that were refused and came again."""
+        self._hiding = False
         self._hiding_until = -1.0
 
     def ask_again(self, path: RelativePath, thread: int, *, replaced: bool = False) -> bool:
@@ -98,21 +102,26 @@ class RemovedFiles:
             if any(hidden.path == path for hidden in self._hidden.values()):
                 return False
             self._expire(now)
-            # While a call that was refused is to come in the plain way, nothing may be hidden.
             first = self._asked.pop((path, thread), None) is None
-            again = first and all(asked.stands_for for asked in self._asked.values())
+            again = first and self._may_hide()
             if again:
                 stands_for = Hide.REPLACE if replaced else Hide.UNLINK
                 self._asked[path, thread] = _Asked(stands_for, now + _PATIENCE, hiding=True)
             self._switch(now)
             return again
 
-    def unname(self, path: RelativePath, thread: int) -> None:
-        """`thread` is about to unlink `path`, for us and not for a user: hide the open file and do nothing else."""
-        now = self._clock()
+    def unname(self, path: RelativePath, thread: int, seconds: float) -> bool:
+        """`thread` is about to unlink `path`, for us and not for a user: hide the open file and do nothing else.
+
+        False where nothing may be hidden now, nor in so many `seconds`: then it must not unlink it.
+        """
         with self._lock:
+            if not self._refused.wait_for(self._may_hide, seconds):
+                return False
+            now = self._clock()
             self._asked[path, thread] = _Asked(Hide.UNNAME, now + _PATIENCE, hiding=True)
             self._switch(now)
+            return True
 
     def settled(self, path: RelativePath, thread: int) -> None:
         """`thread` removes or replaces `path` in the plain way now."""
@@ -128,22 +137,25 @@ class RemovedFiles:
             return Hide.NOTHING
         now = self._clock()
         with self._lock:
-            if now > self._hiding_until:
+            if not self._hiding and now > self._hiding_until:
                 return Hide.NOTHING
             self._expire(now)
             asked = self._asked.pop((path, thread), None)
-            if asked is None or asked.stands_for is None:
+            if asked is None:
                 # Unlink or replace? The kernel makes each call twice only, so the next time must be the plain way.
-                self._asked[path, thread] = _Asked(None, now + _PATIENCE / 2, hiding=False)
+                self._asked[path, thread] = _Asked(None, now + _PATIENCE, hiding=False)
                 for other in self._asked.values():
                     other.hiding = False
                 self._switch(now)
                 return Hide.UNASKED
             self._switch(now)
-            hidden = _Hidden(None if asked.stands_for is Hide.UNNAME else path, set(handles))
+            stands_for = asked.stands_for
+            if stands_for is None:  # Nothing was hidden since it was refused: it is a user's own name.
+                return Hide.NOTHING
+            hidden = _Hidden(None if stands_for is Hide.UNNAME else path, set(handles))
             self._hidden[name[-1]] = hidden
             self._by_handle.update(dict.fromkeys(handles, hidden))
-            return asked.stands_for
+            return stands_for
 
     def unhide(self, name: RelativePath) -> bool:
         """A hidden name is removed by libfuse, or its file could not be removed: whether there was one."""
@@ -205,11 +217,18 @@ class RemovedFiles:
         """Whether libfuse holds the file of `handle` under a hidden name; it then shows one link fewer than we say."""
         return handle in self._by_handle
 
+    def _may_hide(self) -> bool:
+        """Not while a call that was refused is to come in the plain way."""
+        self._expire(self._clock())
+        return all(asked.stands_for for asked in self._asked.values())
+
     def _switch(self, now: float) -> None:
         """Set libfuse's remedy as asked; a call that saw it on may still come for a while after it is off."""
         self._expire(now)
         self._hiding_until = now + 2 * _PATIENCE
-        self._keep_names(any(asked.hiding for asked in self._asked.values()))
+        self._hiding = any(asked.hiding for asked in self._asked.values())
+        self._keep_names(self._hiding)
+        self._refused.notify_all()
 
     def _expire(self, now: float) -> None:
         for key in [key for key, asked in self._asked.items() if asked.until < now]:

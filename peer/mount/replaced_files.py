@@ -162,7 +162,9 @@ class ReplacedFiles:
             return  # it was done meanwhile: what has the name now keeps it
         self._thread = threading.get_native_id()
         expire = self._inodes.expire(path)
-        self._removed.unname(path, self._thread)
+        if not self._removed.unname(path, self._thread, _PART_DEADLINE):
+            self._since.pop(path, None)  # whoever looks next has it tried again
+            return
         try:
             os.unlink(self._inodes.local(path))
         except OSError as failure:

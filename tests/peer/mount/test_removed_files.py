@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from peer.mount.removed_files import Hide, RemovedFiles
@@ -108,14 +110,53 @@ def test_nothing_is_hidden_while_a_refused_call_is_to_come(libfuse):
     assert not libfuse.hides
 
 
+def test_a_call_that_comes_late_is_not_refused_again(libfuse):
+    """The kernel makes it twice, and what it is told then is what the user is told. Machines may be busy."""
+    removed = libfuse.removed
+    removed.ask_again(FILE, ONE)
+    removed.hide(OTHER, HIDDEN_TOO, TWO, OPEN)
+    libfuse.now += 8
+    assert not removed.ask_again((b"third",), 300)
+    assert not removed.unname((b"fourth",), 400, 0)
+    assert not libfuse.hides
+    assert not removed.ask_again(FILE, ONE)
+    assert not removed.ask_again(OTHER, TWO)
+    assert removed.ask_again(FILE, ONE)
+    libfuse.now += 8
+    assert removed.hide(FILE, HIDDEN, ONE, OPEN) is Hide.UNLINK
+
+
 def test_a_thread_that_never_came_back_is_forgotten(libfuse):
     removed = libfuse.removed
     removed.ask_again(FILE, ONE)
-    libfuse.now += 10
-    assert removed.hide(FILE, HIDDEN, ONE, OPEN) is Hide.NOTHING
-    removed.ask_again(OTHER, TWO)
-    libfuse.now += 3
+    removed.hide(OTHER, HIDDEN_TOO, TWO, OPEN)
+    libfuse.now += 11
+    assert removed.ask_again(OTHER, TWO)
+    libfuse.now += 11
     assert removed.hide(OTHER, HIDDEN, TWO, OPEN) is Hide.UNASKED
+    assert not libfuse.hides
+
+
+def test_what_libfuse_hides_unasked_is_refused_however_long_it_was_left_switched_on(libfuse):
+    """Or the file would get that name on the remote machine."""
+    removed = libfuse.removed
+    removed.ask_again(FILE, ONE)
+    libfuse.now += 1000
+    assert libfuse.hides
+    assert removed.hide(OTHER, HIDDEN, TWO, OPEN) is Hide.UNASKED
+    assert not libfuse.hides
+
+
+def test_our_own_thread_waits_for_calls_that_were_refused(libfuse):
+    removed = libfuse.removed
+    removed.ask_again(FILE, ONE)
+    removed.hide(OTHER, HIDDEN_TOO, TWO, OPEN)
+    come = threading.Timer(0.05, removed.settled, (OTHER, TWO))
+    come.start()
+    assert removed.unname(FILE, 300, 20)
+    come.join()
+    assert libfuse.hides
+    assert removed.hide(FILE, HIDDEN, 300, OPEN) is Hide.UNNAME
 
 
 def test_a_plain_removal_settles_what_was_asked(libfuse):
@@ -133,7 +174,11 @@ def test_other_renames_are_renames(libfuse, name):
 
 
 def test_a_users_own_name_like_that_is_a_rename(libfuse):
-    assert libfuse.removed.hide(FILE, HIDDEN, ONE, OPEN) is Hide.NOTHING
+    removed = libfuse.removed
+    assert removed.hide(FILE, HIDDEN, ONE, OPEN) is Hide.NOTHING
+    removed.ask_again(OTHER, TWO)
+    assert removed.hide(FILE, HIDDEN, ONE, OPEN) is Hide.UNASKED
+    assert removed.hide(FILE, HIDDEN, ONE, OPEN) is Hide.NOTHING
 
 
 def test_two_files_of_one_name_are_kept_apart(libfuse):
