@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from scripts.trial.layout import PORTS
+from tests.stack.ports import SLOT, reserved_ports
 
 CHECKOUT = Path(__file__).parents[2]
 BINARIES = Path(sys.executable).parent
@@ -56,14 +57,9 @@ def trial(tmp_path):
 @pytest.fixture
 def port():
     """The first of as many free ports in a row as a trial needs."""
-    for first in range(31_000, 32_000, PORTS):
-        try:
-            for each in range(first, first + PORTS):
-                socket.create_server(("127.0.0.1", each)).close()
-        except OSError:
-            continue
-        return first
-    raise AssertionError("no free ports")
+    assert PORTS <= SLOT
+    with reserved_ports() as first:
+        yield first
 
 
 def processes(home):

@@ -6,8 +6,6 @@ import contextlib
 import itertools
 import json
 import os
-import random
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,6 +15,7 @@ from pathlib import Path
 from peer.certificates import certificate_of, generate, pin, read_certificate, write_certificate
 from schema.identity import Certificate, peer_id
 from schema.key_file import write_key_file
+from tests.stack.ports import reserved_ports
 from tests.stack.processes import PATIENCE, Program
 
 RELAY, SERVER, LAPTOP, DESKTOP = "relay", "server", "laptop", "desktop"
@@ -54,12 +53,13 @@ class Stack:
     As root the agent preserves identities, and so do the mounts; otherwise everything is the present user's.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, port: int) -> None:
+        """`port` is the first of four in a row."""
         self.home = home
         self.export = home / "export"
         self.config = home / "config"
         self.preserves = os.getuid() == 0
-        self.port = _free_ports()
+        self.port = port
         self.relay_host = "127.0.0.1"
         """What agents and clients are told that are configured from now on."""
         self._numbers = itertools.count(1)
@@ -279,28 +279,18 @@ class Stack:
 @contextlib.contextmanager
 def stack_in(home: Path) -> Iterator[Stack]:
     """A stack that is closed in the end; its logs are printed for pytest to show when a test failed."""
-    stack = Stack(home)
-    try:
-        yield stack
-    finally:
+    with reserved_ports() as port:
+        stack = Stack(home, port)
         try:
-            stack.close()
+            yield stack
         finally:
-            for program in stack.programs:
-                print(f"--- {program.name}\n{program.said[-4000:]}")
+            try:
+                stack.close()
+            finally:
+                for program in stack.programs:
+                    print(f"--- {program.name}\n{program.said[-4000:]}")
 
 
 def _keys(table: Table) -> str:
     # Strings, numbers, booleans and lists of them are the same in JSON and TOML.
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
-
-
-def _free_ports() -> int:
-    """The first of four free ports in a row, below those that the system gives to connections by itself."""
-    for _ in range(1000):
-        first = random.SystemRandom().randrange(20_000, 30_000)
-        with contextlib.ExitStack() as taken, contextlib.suppress(OSError):
-            for port in range(first, first + 4):
-                taken.enter_context(socket.create_server(("127.0.0.1", port)))
-            return first
-    raise AssertionError("no free ports")
