@@ -196,7 +196,7 @@ def test_a_message_that_is_no_subscription_cannot_steal_one(net: Net) -> None:
 
     def arrived() -> None:
         """Nothing tells when a message waits behind another at an XPUB: give it time, let the socket take it in."""
-        time.sleep(0.15)
+        time.sleep(0.5)
         assert plane.outward is not None
         assert plane.outward.poll(0)
 
@@ -248,7 +248,7 @@ def test_a_subscriber_that_does_not_read_loses_publications_and_nobody_else_does
     received = 0
     for _ in range(60):
         publisher.send_multipart([TOPIC, body])
-        while reader.poll(1000):
+        while reader.poll(round(1000 * PATIENCE)):
             if reader.recv_multipart()[1] == body:
                 received += 1
                 break

@@ -91,7 +91,7 @@ def test_unpaired_peers_do_not_reach_each_other(net: Net) -> None:
 
 
 def test_an_expired_token_is_refused_and_registering_mends_it(net: Net) -> None:
-    net.start(token_seconds=0.2)
+    net.start(token_seconds=1.0)  # of which the new one has half before it when it is used, on a busy machine too
     server, laptop = net.registered("server"), net.registered("laptop")
     until(lambda: isinstance(laptop.ask(Ping()), Error))
     laptop.send(b"server")
@@ -187,8 +187,7 @@ def test_the_end_of_a_program_is_told_at_once(net: Net) -> None:
 
 def test_silence_is_the_end_as_well(net: Net) -> None:
     net.start(heartbeat_seconds=0.1)
-    net.registered("server", 11)
-    until(lambda: net.server.relay.table.live_peers == 1)
+    assert net.registered("server", 11).token  # so it was there, maybe not for as long as to be seen
     until(lambda: net.server.relay.table.live_peers == 0)
 
 
