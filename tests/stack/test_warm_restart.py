@@ -14,6 +14,8 @@ from tests.stack.processes import until
 
 pytestmark = pytest.mark.timeout(120)
 DIRECTORIES, FILES = 12, 20
+VERIFIED = "what was known of names is verified"
+"""What a mount logs. Who looks before that has what he looks at asked for."""
 _COUNT = re.compile(r'remotefs_agent_requests_total{kind="(\w+)",outcome="(\w+)"} (\S+)')
 
 
@@ -94,9 +96,10 @@ def change(export):
 def test_a_known_tree_is_asked_about_and_not_for(stack, tree):
     before = asked(stack)
     mounted = stack.mount()
-    until("the agent was asked about it", lambda: asked(stack) - before & Counter(VerifyMetadata=1))
+    mounted.program.wait_for(VERIFIED)
     assert seen(mounted.path) == seen(tree)
     news = asked(stack) - before
+    assert news["VerifyMetadata"] > 0
     assert news["ListDir"] == 0
     assert news["GetMetadata"] < DIRECTORIES
     assert news["VerifyMetadata"] < DIRECTORIES
@@ -136,10 +139,13 @@ def test_a_damaged_file_is_as_good_as_none(stack, tree, damage):
 def test_an_agent_that_was_restarted_is_asked_about_what_is_known(stack, tree):
     mounted = stack.mount()
     assert seen(mounted.path) == seen(tree)
+    mounted.program.wait_for(VERIFIED)
     stack.agent.kill()
+    verified = mounted.program.said.count(VERIFIED)
     (tree / "d1" / "f1").write_text("written while nobody watched")
     stack.start_agent()
     stack.agent.wait_for("directories under watch")
-    until("the agent is asked what holds", lambda: asked(stack)["VerifyMetadata"])
+    until("the agent was asked what holds", lambda: mounted.program.said.count(VERIFIED) > verified)
+    assert asked(stack)["VerifyMetadata"]
     assert seen(mounted.path) == seen(tree)
     assert asked(stack)["ListDir"] == 0

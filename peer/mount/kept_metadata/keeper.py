@@ -73,7 +73,7 @@ class MetadataKeeper:
         self._followed = False
         self._stopping: Final = threading.Event()
         self._said = False
-        self._saved = 0
+        self._saved = self._questions = 0
         self._thread: Final = threading.Thread(target=self._run, name="metadata-keeper", daemon=True)
 
     def start(self) -> None:
@@ -170,6 +170,7 @@ class MetadataKeeper:
 
     def _verify(self) -> None:
         self._verification.begin(self._root)
+        self._questions = 0
         workers = [
             threading.Thread(target=self._guarded, args=(self._ask,), name="metadata-verifier", daemon=True)
             for _ in range(PIPELINED)
@@ -179,6 +180,9 @@ class MetadataKeeper:
         for worker in workers:
             while worker.is_alive() and not self._stopping.is_set():
                 worker.join(0.1)
+        ended = not (self._stopping.is_set() or self._followed or self._verification.walking)
+        if ended and self._questions and not self._verification.uncovered:
+            _log.info("what was known of names is verified, by %d questions", self._questions)
 
     # --- on the verifiers' threads
 
@@ -189,6 +193,7 @@ class MetadataKeeper:
                 if not self._verification.walking:
                     return
                 question = self._verification.next()
+                self._questions += question is not None
             if question is None:
                 continue
             try:
