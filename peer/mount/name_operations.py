@@ -79,11 +79,11 @@ class NameOperations(Adapter):
         """Whether it is a thread of ours that calls (see `replaced_files`)."""
         return self._replaced is not None and self._replaced.is_own(self._edge.context().thread)
 
-    def _gone(self, where: RelativePath) -> None:
+    def _gone(self, where: RelativePath, *, replaced: bool = False) -> None:
         """`where` names another file or none: open handles on the one that it named have no name any more."""
         self._open_files.forget(where)
         if self._removed is not None:
-            self._removed.removed(where)
+            self._removed.removed(where, replaced=replaced)
 
     def _ask_again(self, where: RelativePath, *, replaced: bool = False) -> None:
         """Have the kernel make its call again (see `removed_files`), unless the plain way is to be taken."""
@@ -108,7 +108,7 @@ class NameOperations(Adapter):
             self._open_directories.exchange(old, new)
             self._kernel.exchanged(old, new)
         elif old != new:
-            self._gone(new)
+            self._gone(new, replaced=True)
             self._open_files.move(old, new)
             self._open_directories.move(old, new)
             self._kernel.moved(old, new)

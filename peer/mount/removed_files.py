@@ -65,12 +65,13 @@ class _Asked:
     """A thread was answered ESTALE and will call again.
 
     `stands_for`: what a rename to a hidden name means that comes of it, None where we do not know. `hiding`: we want it
-    to come that way.
+    to come that way. `awaited`: the name is as it was, so that the call comes.
     """
 
     stands_for: Hide | None
     until: float
     hiding: bool
+    awaited: bool = True
 
 
 class RemovedFiles:
@@ -151,7 +152,7 @@ class RemovedFiles:
             self._switch(now)
             stands_for = asked.stands_for
             if stands_for is None:  # Nothing was hidden since it was refused: it is a user's own name.
-                return Hide.NOTHING
+                return Hide.NOTHING if asked.awaited else Hide.UNASKED
             hidden = _Hidden(None if stands_for is Hide.UNNAME else path, set(handles))
             self._hidden[name[-1]] = hidden
             self._by_handle.update(dict.fromkeys(handles, hidden))
@@ -172,14 +173,19 @@ class RemovedFiles:
                 del self._gone[next(iter(self._gone))]
             return True
 
-    def removed(self, path: RelativePath) -> None:
+    def removed(self, path: RelativePath, *, replaced: bool = False) -> None:
         """The file at `path` is gone: hidden names that stood for it stand for their handles from now on."""
-        if not self._hidden:
+        if not self._hidden and not self._asked:
             return
         with self._lock:
             for hidden in self._hidden.values():
                 if hidden.path == path:
                     hidden.path = None
+            others = [] if replaced else [asked for (name, _), asked in self._asked.items() if name == path]
+            for asked in others:  # who finds the name gone, and does not call again
+                asked.hiding = asked.awaited = False
+            if others:
+                self._switch(self._clock())
 
     def closed(self, handle: int) -> None:
         """`handle` was closed."""
@@ -220,7 +226,7 @@ class RemovedFiles:
     def _may_hide(self) -> bool:
         """Not while a call that was refused is to come in the plain way."""
         self._expire(self._clock())
-        return all(asked.stands_for for asked in self._asked.values())
+        return all(asked.stands_for or not asked.awaited for asked in self._asked.values())
 
     def _switch(self, now: float) -> None:
         """Set libfuse's remedy as asked; a call that saw it on may still come for a while after it is off."""

@@ -137,6 +137,22 @@ def test_a_thread_that_never_came_back_is_forgotten(libfuse):
     assert not libfuse.hides
 
 
+def test_nobody_waits_for_a_call_on_a_name_that_was_removed_meanwhile(libfuse):
+    """Two threads remove one open file: the second finds nothing to call again for."""
+    removed = libfuse.removed
+    assert removed.ask_again(FILE, ONE)
+    assert removed.hide(FILE, HIDDEN, TWO, OPEN) is Hide.UNASKED
+    assert not removed.ask_again(FILE, ONE)
+    removed.removed(FILE, replaced=True)
+    assert not removed.ask_again(OTHER, ONE), "it finds another one"
+    removed.removed(FILE)
+    assert removed.ask_again(OTHER, ONE)
+    assert libfuse.hides
+    removed.removed(OTHER)
+    assert not libfuse.hides
+    assert not removed.ask_again(FILE, TWO), "unless the name is there again, and then not refused again"
+
+
 def test_what_libfuse_hides_unasked_is_refused_however_long_it_was_left_switched_on(libfuse):
     """Or the file would get that name on the remote machine."""
     removed = libfuse.removed
