@@ -30,13 +30,18 @@ _HEADER = struct.Struct("=II")
 
 def leave_a_request() -> None:
     """Read requests until one of them is a question for a name."""
-    connection = next(
-        int(each.name) for each in Path("/proc/self/fd").iterdir() if each.exists() and each.samefile(DEVICE)
-    )
-    kept = os.dup(connection)
+    kept = os.dup(next(int(each.name) for each in Path("/proc/self/fd").iterdir() if leads_to_the_device(each)))
     while _HEADER.unpack_from(os.read(kept, MAX_DATA + 4096))[1] != _LOOKUP:
         pass
     log.info(READY)
+
+
+def leads_to_the_device(descriptor: Path) -> bool:
+    """Other threads open and close theirs meanwhile."""
+    try:
+        return descriptor.samefile(DEVICE)
+    except FileNotFoundError:
+        return False
 
 
 def ask(root: int) -> None:
