@@ -12,7 +12,7 @@ import pytest
 from tests.stack.processes import run
 from tests.stack.world import LAPTOP
 
-LIFE = 1.0
+LIFE = 2.0
 """Seconds that a token lives."""
 
 pytestmark = pytest.mark.timeout(90)

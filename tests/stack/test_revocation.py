@@ -11,7 +11,7 @@ from tests.stack.processes import until
 from tests.stack.world import DESKTOP, LAPTOP, SERVER
 
 pytestmark = pytest.mark.timeout(90)
-SHORT = {"metadata": 1.0, "data": 1.0}
+SHORT = {"metadata": 2.5, "data": 2.5}
 
 
 def refused(path):
