@@ -294,6 +294,8 @@ class KernelBelief:
                 with self._lock:
                     self._set_timeouts(long=False)
                 self._expiries = [now, now + LATE]
+            if trust:
+                self._drop_pages(now)
             self._trust, self._trusted_at, self._lending = trust, now, bool(trust)
             self._doubtful_since = None
         with self._lock:
@@ -301,6 +303,15 @@ class KernelBelief:
             self._set_timeouts(
                 long=bool(self._trust) and now >= max(self._trusted_at + SETTLED, self._brief_until) and not crowded
             )
+
+    def _drop_pages(self, now: float) -> None:
+        """A write may have ended that nobody told of, since the feed was lost, and that had set the times before.
+
+        Who has the file open goes on with what was read of it meanwhile: attributes do not tell, only an open would.
+        """
+        if self._kernel is not None:
+            for path in self._kernel.open_paths():
+                self._say(self._kernel, path, Withdrawal.PAGES, now)
 
     def _set_timeouts(self, *, long: bool) -> None:
         if long != self._long:
