@@ -6,6 +6,7 @@ The one rule: each answer is checked when it is given, against what the client h
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from peer.errors import OperationFailed
@@ -14,12 +15,14 @@ from peer.mount.cached_filesystem import CachedFileSystem
 from peer.mount.coherence import MISSED_HEARTBEATS, Coherence
 from peer.mount.coherent_cache import CoherentCache
 from peer.mount.feed_follower import FeedFollower
+from peer.mount.kept_pages import KeptPages
 from peer.mount.knowledge import Applied
 from peer.mount.metadata_cache import MetadataCache
 from peer.mount.quiet_files import QuietFiles
 from peer.mount.withdrawals import Withdrawal
 from schema.attributes import FileMetadata
 from schema.changes import Renamed
+from schema.replies import OpenedFile
 from schema.requests import (
     AnyRequest,
     Caller,
@@ -32,6 +35,7 @@ from schema.requests import (
     GetXattr,
     ListDir,
     OpenFile,
+    ReadFile,
     RemoveDir,
     RemoveXattr,
     RenamePath,
@@ -41,18 +45,10 @@ from schema.requests import (
 )
 from tests.peer.mount.contents import Memory
 from tests.simulation.coherence.kernel import Kernel
+from tests.simulation.coherence.machine import NAMES, NOBODY, PATHS, XATTR, Path, Value, without_atime
 from tests.simulation.coherence.own_changes import Files, Low, OwnChanges, named
 from tests.simulation.coherence.readers import Readers
-from tests.simulation.coherence.remote import (
-    HEARTBEAT,
-    NAMES,
-    NOBODY,
-    PATHS,
-    XATTR,
-    Path,
-    Value,
-    without_atime,
-)
+from tests.simulation.coherence.remote import HEARTBEAT
 from tests.simulation.coherence.writers import Writers
 
 if TYPE_CHECKING:
@@ -100,6 +96,7 @@ class Client:
         self.readers = Readers(self)
         self.writers = Writers(self)
         self.kernel = Kernel()
+        self.pages = KeptPages()
         self.known.begin(self.withdraw)
         self.inbox = []
         self.own = OwnChanges(world.remote)
@@ -111,7 +108,7 @@ class Client:
             clock=lambda: world.now,
             subscribe=lambda _: None,
             told=self.told,
-            lost=self.kernel.forget_everything,
+            lost=self.lost,
         )
 
     def told(self, applied: Applied) -> None:
@@ -122,13 +119,43 @@ class Client:
             if path not in self.kernel.holds and path in PATHS and known is not None and not known.suspect:
                 self.given(path, known.metadata)
 
-    def withdraw(self, path: Path, _what: Withdrawal) -> None:
+    def withdraw(self, path: Path, what: Withdrawal) -> None:
         """The kernel is told."""
-        self.kernel.forget(path)
+        if what & ~Withdrawal.PAGES:
+            self.kernel.forget(path)
+        if what & Withdrawal.PAGES:
+            self.kernel.pages.forget(path)
+
+    def lost(self) -> None:
+        """All that the kernel holds expires; what is read of open files is asked for again."""
+        self.kernel.forget_everything()
+        for handle in self.readers.handles:
+            self.kernel.pages.forget(self.files._handles.path(handle) or NOWHERE)
+
+    def opened(self, path: Path, opened: OpenedFile) -> None:
+        """The kernel keeps the pages of a file, or does not."""
+        if not self.pages.opened(path, opened, self.files._handles.at(path) - {opened.handle}):
+            self.kernel.pages.forget(path)
+
+    def read(self, handle: int, inode: int) -> Iterator[bytes]:
+        """read(2): what the kernel gives by itself, if it does, and what it is given when it asks (O_DIRECT)."""
+        path = self.files._handles.path(handle) or NOWHERE
+        believes = path in self.kernel.holds and self.known.trusted
+        if not believes and self.kernel.pages.read(path, inode) is not None:
+            self.given(path, self.files.get_metadata(GetMetadata(handle=handle), NOBODY).metadata)
+            believes = path in self.kernel.holds and self.known.trusted
+        page = self.kernel.pages.read(path, inode) if believes else None
+        if page is not None:
+            yield page
+        asked = self.kernel.pages.ask(path, inode)
+        data = bytes(self.files.read_file(ReadFile(handle, 0, 100), NOBODY).data)
+        self.kernel.pages.keep(path, asked, data)
+        yield data
 
     def given(self, path: Path, metadata: FileMetadata | None) -> None:
         """The kernel hears an answer. What it may believe for a short time only it does not believe at all."""
         self.kernel.forget(path)
+        self.kernel.pages.show(path, metadata)
         if self.known.vouches(path, metadata):
             self.kernel.holds[path] = (without_atime(metadata), None) if metadata is not None else None
 
@@ -143,7 +170,10 @@ class Client:
         remote, now = self.world.remote, self.world.now
         aged = max(remote.told_of(path, self.coherence.moment), remote.moment_at(now - BELIEVED - TTL))
         told = remote.files_told(self.coherence.moment)
-        return self.own.low(path, max(self.heard_until, remote.told_by(now - BELIEVED)), aged, told)
+        untold = {
+            file: max(was, self.born_at) for file, was in remote.long_writes.untold(self.coherence.moment).items()
+        }
+        return self.own.low(path, max(self.heard_until, remote.told_by(now - BELIEVED)), aged, told, untold)
 
     def look(self, path: Path) -> str:
         """stat(2): from the kernel's cache, from ours, or asked."""

@@ -6,11 +6,15 @@ more: what a rename moves it takes along, believed.
 
 from __future__ import annotations
 
+from typing import Any
+
 from peer.mount.path_table import moved_path
-from schema.requests import AnyRequest, CreateLink, DeleteFile, RemoveDir, RenamePath
-from tests.simulation.coherence.remote import Path, Value
+from schema.requests import AnyRequest, CreateLink, DeleteFile, RemoveDir, RenamePath, WriteFile
+from tests.simulation.coherence.machine import Path, Value
+from tests.simulation.coherence.pages import Pages
 
 _EXCHANGE = 2
+Table = dict[Path, Any]
 
 
 class Kernel:
@@ -18,6 +22,7 @@ class Kernel:
 
     def __init__(self) -> None:
         self.holds: dict[Path, Value] = {}
+        self.pages = Pages()
 
     def forget(self, path: Path) -> None:
         """A notification."""
@@ -32,26 +37,34 @@ class Kernel:
         if isinstance(request, RenamePath):
             self._rename(request.source, request.destination, exchange=bool(request.flags & _EXCHANGE))
         self._changed(path)
+        if isinstance(request, WriteFile):
+            self.pages.forget(path)
         if isinstance(request, CreateLink):
             self._changed(request.existing)
         if isinstance(request, DeleteFile | RemoveDir):
             for below in [each for each in self.holds if each[: len(path)] == path]:
                 self.forget(below)
+            self.pages.forget_below(path)
 
     def _rename(self, source: Path, destination: Path, *, exchange: bool) -> None:
         if source == destination:
             return
-        before = self.holds
-        self.holds = {}
-        for path, value in before.items():
-            there = moved_path(path, source, destination)
-            back = moved_path(path, destination, source)
-            if there is not None:
-                self.holds[there] = value
-            elif back is None:
-                self.holds[path] = value
-            elif exchange:
-                self.holds[back] = value
+
+        def moved(table: Table) -> Table:
+            after: Table = {}
+            for path, value in table.items():
+                there = moved_path(path, source, destination)
+                back = moved_path(path, destination, source)
+                if there is not None:
+                    after[there] = value
+                elif back is None:
+                    after[path] = value
+                elif exchange:
+                    after[back] = value
+            return after
+
+        self.holds = moved(self.holds)
+        self.pages.moved(moved)
         self._changed(source)
         self._changed(destination)
 

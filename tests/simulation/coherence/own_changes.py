@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from schema.requests import AnyRequest, CreateFile, CreateLink, SetMetadata, WriteFile
-from tests.simulation.coherence.remote import Path, Remote, Value, is_linked
+from tests.simulation.coherence.machine import Path, Value, is_linked
+from tests.simulation.coherence.remote import Remote
 
 Files = Mapping[Path, int | None]
 """Inode numbers."""
@@ -33,18 +34,25 @@ def named(request: AnyRequest) -> list[Path]:
 class Low(NamedTuple):
     """The earliest moment whose state may still be shown of a path, and of files there by their inode numbers.
 
-    `linked` is that of files with several names, which may change by another name.
+    `linked` is that of files with several names, which may change by another name. What is `untold` of files is not
+    known from what was heard: only what was before.
     """
 
     path: int
     linked: int
     files: Mapping[int, int]
+    untold: Mapping[int, int]
 
     def of(self, value: Value) -> int:
         """The earliest moment at which `value` may have been seen."""
         if value is None:
             return self.path
-        return max(self.linked if is_linked(value[0]) else self.path, self.files.get(value[0].inode, 0))
+        return self.of_file(value[0].inode, linked=is_linked(value[0]))
+
+    def of_file(self, inode: int, *, linked: bool) -> int:
+        """The same of the file with that inode number, if it is there."""
+        heard = self.linked if linked else self.path
+        return max(min(heard, self.untold.get(inode, heard)), self.files.get(inode, 0))
 
 
 class OwnChanges:
@@ -74,15 +82,15 @@ class OwnChanges:
         """From now on nothing of before `moment` may be shown at `path`."""
         self._names[path] = max(self._names.get(path, 0), moment)
 
-    def low(self, path: Path, heard: int, aged: int, told: Mapping[int, int]) -> Low:
+    def low(self, path: Path, heard: int, aged: int, told: Mapping[int, int], untold: Mapping[int, int]) -> Low:
         """What may be shown of `path` by one who has heard of everything up to the moment `heard`.
 
         `aged` is the moment of which it must know however it looks at files with several names. It was `told` of files
-        by any name.
+        by any name, but not all that is `untold`.
         """
         files = dict(told)
         for (name, file), moment in self._files.items():
             if name == path:
                 files[file] = max(files.get(file, 0), moment)
         own = self._names.get(path, 0)
-        return Low(max(heard, own), max(aged, own), files)
+        return Low(max(heard, own), max(aged, own), files, untold)

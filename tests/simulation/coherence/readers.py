@@ -10,8 +10,8 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from peer.errors import OperationFailed
-from schema.requests import CloseFile, OpenFile, ReadFile
-from tests.simulation.coherence.remote import NOBODY, Path, without_atime
+from schema.requests import CloseFile, OpenFile
+from tests.simulation.coherence.machine import NOBODY, Path, without_atime
 
 if TYPE_CHECKING:
     from tests.simulation.coherence.client import Client
@@ -36,6 +36,11 @@ class Readers:
         self._client = client
         self._open: list[_Open] = []
 
+    @property
+    def handles(self) -> list[int]:
+        """Those that are kept open."""
+        return [opened.handle for opened in self._open]
+
     def look(self, path: Path) -> str:
         """open, read, close."""
         opened = self._opened(path)
@@ -56,12 +61,14 @@ class Readers:
         self._open.append(opened)
         return "held"
 
-    def look_again(self) -> str:
-        """read, from one that is open."""
+    def look_again(self, path: Path = ()) -> str:
+        """read, from one that is open; if it may be chosen, from one that was opened as `path`."""
         if not self._open:
             return "nothing is open"
         # A kernel closes no file that is being read.
-        opened = self._open.pop(self._client.world.random.randrange(len(self._open)))
+        wanted = [opened for opened in self._open if opened.path == path] or self._open
+        opened = self._client.world.random.choice(wanted)
+        self._open.remove(opened)
         try:
             return self._read(opened)
         finally:
@@ -76,6 +83,7 @@ class Readers:
             if failure.code not in ("ENOENT", "ENOTDIR", "EISDIR"):
                 raise
             return failure.code
+        client.opened(path, opened)
         value = (without_atime(opened.metadata), None)
         client.check("open", path, value, low, part=0)
         return _Open(opened.handle, path, opened.metadata.inode, low.of(value))
@@ -84,14 +92,15 @@ class Readers:
         client, remote = self._client, self._client.world.remote
         heard = client.low(opened.path)
         linked = any(remote.linked_at(opened.path, moment) for moment in range(heard.linked, remote.now + 1))
-        low = max(heard.linked if linked else heard.path, heard.files.get(opened.inode, 0), opened.since)
-        data = bytes(client.files.read_file(ReadFile(opened.handle, 0, 100), NOBODY).data)
-        since = range(opened.since, remote.now + 1)
-        if any(remote.file_at(opened.path, moment) != opened.inode for moment in since):
-            low = opened.since
-        held = remote.texts(opened.inode, low)
-        assert data in held, f"{client.name}: read {opened}: {data!r} is not explained since {low}: {held}"
+        low = max(heard.of_file(opened.inode, linked=linked), opened.since)
+        for data in client.read(opened.handle, opened.inode):
+            since = range(opened.since, remote.now + 1)
+            if any(remote.file_at(opened.path, moment) != opened.inode for moment in since):
+                low = opened.since
+            held = remote.texts(opened.inode, low)
+            assert data in held, f"{client.name}: read {opened}: {data!r} is not explained since {low}: {held}"
         return "read"
 
     def _close(self, opened: _Open) -> None:
+        self._client.pages.closed(opened.handle)
         self._client.files.close_file(CloseFile(opened.handle), NOBODY)

@@ -9,7 +9,6 @@ that comes and goes before the agent looks would be told by nobody; so it is alw
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import dataclasses
 import os
@@ -21,37 +20,28 @@ import msgspec
 
 from peer.errors import OperationFailed
 from peer.filesystem import perform
-from schema.attributes import FileMetadata, FileVersion
 from schema.changes import Change, ChangeBatch, Changed, Moment, Renamed, Swept
-from schema.replies import AnyReply, Changes, Following, OpenedFile, VerifiedMetadata, Written
+from schema.replies import AnyReply, Changes, FileData, Following, OpenedFile, VerifiedMetadata, Written
 from schema.requests import (
+    TIME_NOW,
     AnyRequest,
-    Caller,
     CloseFile,
     CreateFile,
     DeleteFile,
     FetchChanges,
     FollowChanges,
     GetMetadata,
-    GetXattr,
     OpenFile,
-    ReadFile,
     RenamePath,
+    SetMetadata,
 )
-from tests.conformance.memory_filesystem import memory_filesystem
+from tests.simulation.coherence.long_writes import BEGUN, COPIED, DONE, LongWrite, LongWrites
+from tests.simulation.coherence.machine import NOBODY, PATHS, Machine, Path, is_linked, linked
 
-Path = tuple[bytes, ...]
-Value = tuple[FileMetadata, bytes | None] | None
-"""What is at a path: attributes without the access time, and the one extended attribute."""
-
-NAMES: Final = (b"a", b"b")
-PATHS: Final[tuple[Path, ...]] = ((), *((x,) for x in NAMES), *((x, y) for x in NAMES for y in NAMES))
-XATTR: Final = b"user.x"
 HEARTBEAT: Final = 2.0
 RING: Final = 6
 _INSTANT: Final = 1e-6
 """Seconds: less than the world's clock ever goes on by, more than sums of them are wrong by."""
-NOBODY: Final = Caller(0, 0)
 
 
 @dataclasses.dataclass
@@ -61,19 +51,15 @@ class _Unnoticed:
     moment: int
     paths: list[Path]
     rename: RenamePath | None
+    write: LongWrite | None = None
 
 
-class Remote:
+class Remote(Machine):
     """The agent, and whoever else writes on its machine. `publish` takes each batch."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+        super().__init__(clock)
         self._booted = -1000.0
-        self._files = memory_filesystem()
-        self._texts: dict[FileVersion, bytes] = {}
-        self._nameless: dict[int, set[bytes]] = {}
-        """What was written to files that had no name any more, or none among `PATHS`, by inode number."""
-        self.history: list[dict[Path, Value]] = [self._snapshot()]
         self.age_ns = 10**12
         """How long before it is opened a file was changed, by the agent's clock."""
         self.scanning = False
@@ -86,18 +72,12 @@ class Remote:
         self.unnoticed: list[_Unnoticed] = []
         self._sent: list[tuple[float, int, int]] = []
         """When which number of which epoch was sent."""
-        self._times: list[float] = [clock()]
-        """When each moment of the history was."""
         self._told: dict[Path, list[tuple[int, int, int]]] = {}
         """The epoch, the number, and the moment at which the agent looked, of all that was told of a path."""
         self._files_told: list[tuple[int, int, int, int]] = []
         """The same of files by their inode numbers, under whatever name."""
         self._opened: dict[int, Path] = {}
-
-    @property
-    def now(self) -> int:
-        """The present moment of the history."""
-        return len(self.history) - 1
+        self.long_writes = LongWrites()
 
     def ask(self, request: AnyRequest) -> tuple[AnyReply, int, list[Path]]:
         """What a client asks: the answer, the moment after, and the paths that it changed."""
@@ -113,7 +93,10 @@ class Remote:
             raise OperationFailed(failure.code, failure.message, as_of) from failure
         if isinstance(reply, OpenedFile):
             self._opened[reply.handle] = request.path if isinstance(request, OpenFile | CreateFile) else ()
-            reply = msgspec.structs.replace(reply, now_ns=reply.metadata.ctime_ns + self.age_ns)
+            quiet = not self.long_writes.is_written(reply.metadata.inode)
+            reply = msgspec.structs.replace(reply, now_ns=reply.metadata.ctime_ns + self.age_ns if quiet else 0)
+        if isinstance(reply, FileData) and reply.version and self.long_writes.is_written(reply.version.inode):
+            reply = msgspec.structs.replace(reply, version=None)
         if changed:
             rename = request if isinstance(request, RenamePath) else None
             told = self._told_by_name(request, changed)
@@ -146,6 +129,27 @@ class Remote:
             first = self.unnoticed.pop(0)
             one_move = first.rename is not None and not first.rename.flags and first.moment == self.now
             self._tell(first.paths, first.rename if one_move else None, swept=first.rename)
+            if first.write is not None:
+                first.write.told = self.epoch, self.number
+
+    def write_long(self, path: Path, data: bytes) -> str:
+        """A program writes `data` over the file at `path`, in one write(2), a step at a time; one program at a time."""
+        write = self.long_writes.current
+        if write is None:
+            return self._begin_to_write(path, data)
+        if write.copied < len(write.data):
+            self._overwrite(write.handle, write.copied, write.data[write.copied : write.copied + 1])
+            write.copied += 1
+            return COPIED
+        self.long_writes.current = None
+        perform(self._files, CloseFile(write.handle), NOBODY)
+        names = [path for path in PATHS if self.file_at(path, self.now) == write.inode]
+        if names:
+            told = [write.path if write.path in names else names[0]]
+            self.unnoticed.append(_Unnoticed(self.now, told, None, write))
+        else:
+            write.told = self.epoch, self.number
+        return DONE
 
     def overflow(self) -> None:
         """The agent restarts or loses events: what was not noticed never will be."""
@@ -153,6 +157,7 @@ class Remote:
         self.number = 0
         self.ring.clear()
         self.unnoticed.clear()
+        self.long_writes.lost(self.epoch, self.now)
         self._booted -= 500.0  # it may be another machine by now
         self.known_until[self.epoch, 0] = self.now
         self.heartbeat()
@@ -186,44 +191,8 @@ class Remote:
             if (epoch, number) <= (until.epoch, until.number)
         }
 
-    def moment_at(self, then: float) -> int:
-        """The moment of the history that was the present at the time `then`."""
-        return max(bisect.bisect_right(self._times, then) - 1, 0)
-
-    def explains(self, path: Path, value: Value, low: int, part: int) -> int | None:
-        """The first moment from `low` on at which `path` was what the `part` of `value` says."""
-        for moment in range(low, len(self.history)):
-            was = self.history[moment].get(path)
-            if was is None or value is None:
-                if was is value:
-                    return moment
-            elif was[part] == value[part]:
-                return moment
-        return None
-
-    def file_at(self, path: Path, moment: int) -> int | None:
-        """The inode number of what was at `path` then."""
-        value = self.history[moment].get(path)
-        return None if value is None else value[0].inode
-
-    def linked_at(self, path: Path, moment: int) -> bool:
-        """Whether what was at `path` then had other names too."""
-        return _linked(self.history[moment].get(path))
-
-    def texts(self, inode: int, low: int) -> set[bytes]:
-        """What a file held at any moment from `low` on; what it held last and since, where it was gone by then."""
-        found = self._nameless.get(inode, set()).copy()
-        named = False
-        for moment in range(self.now, -1, -1):
-            versions = {was[0].version for was in self.history[moment].values() if was and was[0].inode == inode}
-            found |= {self._texts[version] for version in versions}
-            named |= bool(versions)
-            if moment <= low and named:
-                break
-        return found
-
     def _do(self, request: AnyRequest) -> tuple[AnyReply, list[Path]]:
-        if isinstance(request, DeleteFile | RenamePath) and any(map(_linked, self.history[-1].values())):
+        if isinstance(request, DeleteFile | RenamePath) and any(map(linked, self.history[-1].values())):
             while self.unnoticed:
                 self.notice()
         reply = perform(self._files, request, NOBODY)
@@ -233,8 +202,7 @@ class Remote:
                 self._nameless.setdefault(reply.metadata.inode, set()).add(self._read(request.handle))
         changed = [path for path in reversed(PATHS) if before.get(path) != after.get(path)]
         if changed:
-            self.history.append(after)
-            self._times.append(self._clock())
+            self._happened(after)
             if isinstance(request, RenamePath) and request.source != request.destination:
                 self._carry(request)
         return reply, changed
@@ -302,46 +270,9 @@ class Remote:
         self.outbox.append(ChangeBatch(self.epoch, first, changes, now - self._booted))
         self._sent.append((now, self.epoch, first + len(changes) - 1))
 
-    def _metadata(self, path: Path) -> FileMetadata | None:
-        value = self.history[-1].get(path)
-        return value[0] if value is not None else None
-
-    def _snapshot(self) -> dict[Path, Value]:
-        found: dict[Path, Value] = {}
-        for path in PATHS:
-            try:
-                metadata = perform(self._files, GetMetadata(path), NOBODY).metadata
-            except OperationFailed:
-                continue
-            try:
-                xattr = perform(self._files, GetXattr(path, name=XATTR), NOBODY).value
-            except OperationFailed:
-                xattr = None
-            found[path] = (without_atime(metadata), xattr)
-            if metadata.version not in self._texts and stat.S_ISREG(metadata.mode):
-                self._texts[metadata.version] = self._text(path)
-        return found
-
-    def _text(self, path: Path) -> bytes:
-        handle = perform(self._files, OpenFile(path, os.O_RDONLY), NOBODY).handle
-        try:
-            return self._read(handle)
-        finally:
-            perform(self._files, CloseFile(handle), NOBODY)
-
-    def _read(self, handle: int) -> bytes:
-        return bytes(perform(self._files, ReadFile(handle, 0, 1000), NOBODY).data)
-
-
-def is_linked(metadata: FileMetadata) -> bool:
-    """Whether it is a file that has several names."""
-    return metadata.links > 1 and not stat.S_ISDIR(metadata.mode)
-
-
-def _linked(value: Value) -> bool:
-    return value is not None and is_linked(value[0])
-
-
-def without_atime(metadata: FileMetadata) -> FileMetadata:
-    """Reading moves it, and nobody is told."""
-    return msgspec.structs.replace(metadata, atime_ns=0)
+    def _begin_to_write(self, path: Path, data: bytes) -> str:
+        opened = perform(self._files, OpenFile(path, os.O_RDWR), NOBODY)
+        there, handle = opened.metadata, opened.handle
+        self.long_writes.begin(LongWrite(handle, path, there.inode, data[: there.size], self.now))
+        self._do(SetMetadata((), handle, mtime_ns=TIME_NOW))
+        return BEGUN

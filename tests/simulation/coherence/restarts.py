@@ -14,8 +14,8 @@ from peer.mount.bulk_verification import BulkVerification
 from peer.mount.kept_metadata.records import KeptDirectory
 from peer.mount.kept_metadata.snapshot import Part
 from tests.simulation.coherence.client import Client
+from tests.simulation.coherence.machine import NOBODY, PATHS, Path
 from tests.simulation.coherence.own_changes import named
-from tests.simulation.coherence.remote import NOBODY, PATHS, Path
 from tests.simulation.coherence.world import World
 
 Kept = list[KeptDirectory]
@@ -97,11 +97,7 @@ class RestartingWorld(World):
         def heard() -> None:
             """On the remote machine."""
             self.remote.write(change)
-            while self.remote.unnoticed:
-                self.remote.notice()
-            self.carry()
-            while client.inbox:
-                client.follower.heard(client.inbox.pop(0), self.now)
+            self.tell(client)
 
         def done() -> None:
             """By the client itself."""

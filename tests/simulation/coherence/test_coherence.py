@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -18,18 +19,18 @@ from peer.mount.feed_follower import FeedFollower
 from peer.mount.knowledge import Applied
 from peer.mount.metadata_cache import MetadataCache
 from peer.mount.recent_changes import Path
-from peer.mount.withdrawals import EVERYTHING
+from peer.mount.withdrawals import EVERYTHING, Withdrawal
 from schema.attributes import FileMetadata
 from schema.changes import ChangeBatch, Moment, Renamed
 from schema.requests import CreateDir, SetMetadata
-from tests.simulation.coherence.client import GRACE
+from tests.simulation.coherence.client import GRACE, Client
+from tests.simulation.coherence.long_writes import LongWrites
 from tests.simulation.coherence.world import World
 
 pytestmark = pytest.mark.timeout(300)  # hundreds of worlds, on a machine that has other things to do
 
 WORLDS = 400
-ENOUGH = 2000
-"""Worlds within which a broken part must show."""
+"""Those that are run by default; within as many, a broken part must show."""
 
 
 def _run(seed: int) -> str:
@@ -144,6 +145,29 @@ def _deaf(cache: MetadataCache) -> Iterator[None]:
         cache.withdraw = withdraw
 
 
+_apply = MetadataCache.apply
+
+
+def _without_pages(cache: MetadataCache, *arguments: Any) -> None:
+    """The kernel keeps the pages of a file whose times it knows."""
+    withdraw = cache.withdraw
+    cache.withdraw = lambda path, what: withdraw(path, what) if what != Withdrawal.PAGES else None
+    try:
+        _apply(cache, *arguments)
+    finally:
+        cache.withdraw = withdraw
+
+
+def _notice(make: Callable[[int], World] = World) -> bool:
+    """Whether as many worlds as are run by default notice that something is broken."""
+    for seed in range(WORLDS):
+        try:
+            make(seed).run()
+        except AssertionError:
+            return True
+    return False
+
+
 def _quietly(cache: MetadataCache, method: Callable[..., object]) -> Callable[..., object]:
     def quietly(*arguments: object, **keywords: object) -> object:
         with _deaf(cache):
@@ -189,27 +213,38 @@ def test_a_feed_that_is_held_back_is_not_believed() -> None:
     ],
 )
 def test_the_model_notices(coherence: type[Coherence], follower: type[FeedFollower]) -> None:
-    for seed in range(ENOUGH):
-        try:
-            World(seed, lambda: coherence(grace=GRACE), follower).run()
-        except AssertionError:
-            return
-    pytest.fail(f"{ENOUGH} worlds do not notice")
+    assert _notice(lambda seed: World(seed, lambda: coherence(grace=GRACE), follower))
 
 
 @pytest.mark.parametrize("step", ["learn_node", "doubt_node", "forget_node", "_change"])
 def test_the_model_notices_what_the_kernel_is_not_told(step: str) -> None:
     """Each step of the cache that takes a word back."""
-    for seed in range(ENOUGH):
+
+    def quiet(seed: int) -> World:
         world = World(seed)
         for client in world.clients:
             cache = client.known._cache
             setattr(cache, step, _quietly(cache, getattr(cache, step)))
-        try:
-            world.run()
-        except AssertionError:
-            return
-    pytest.fail(f"{ENOUGH} worlds do not notice")
+        return world
+
+    assert _notice(quiet)
+
+
+@pytest.mark.parametrize(
+    ("room", "method", "broken"),
+    [
+        pytest.param(LongWrites, "is_written", lambda *_: False, id="a version named while somebody writes"),
+        pytest.param(MetadataCache, "apply", _without_pages, id="pages kept that the feed tells of"),
+        pytest.param(
+            Client, "lost", lambda client: client.kernel.forget_everything(), id="pages kept over a lost feed"
+        ),
+    ],
+)
+def test_the_model_notices_who_takes_times_for_contents(
+    room: type, method: str, broken: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, method, broken)
+    assert _notice()
 
 
 def _believed(known: CoherentCache, path: Path) -> FileMetadata | None:
@@ -234,9 +269,4 @@ def test_the_model_notices_what_is_stale(
     room: type, method: str, broken: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, method, broken)
-    for seed in range(ENOUGH):
-        try:
-            World(seed).run()
-        except AssertionError:
-            return
-    pytest.fail(f"{ENOUGH} worlds do not notice")
+    assert _notice()

@@ -31,12 +31,9 @@ from schema.requests import (
     SetXattr,
 )
 from tests.simulation.coherence.client import GRACE, Client
-from tests.simulation.coherence.remote import (
-    PATHS,
-    XATTR,
-    Path,
-    Remote,
-)
+from tests.simulation.coherence.long_writes import BEGUN, DONE
+from tests.simulation.coherence.machine import PATHS, XATTR, Path
+from tests.simulation.coherence.remote import Remote
 
 NamedChange = (
     CreateDir | CreateFile | CreateLink | DeleteFile | RemoveDir | RenamePath | SetMetadata | SetXattr | RemoveXattr
@@ -98,6 +95,8 @@ class World:
             self.depth -= 1
 
     def rest(self) -> None:
+        while self.remote.long_writes.current is not None:
+            self.remote.write_long((), b"")
         while self.remote.unnoticed:
             self.remote.notice()
         self.remote.heartbeat()
@@ -119,6 +118,14 @@ class World:
             for client in self.clients:
                 client.inbox.append(batch)
         self.remote.outbox.clear()
+
+    def tell(self, client: Client) -> None:
+        """All that has happened is noticed, and `client` hears of it."""
+        while self.remote.unnoticed:
+            self.remote.notice()
+        self.carry()
+        while client.inbox:
+            client.follower.heard(client.inbox.pop(0), self.now)
 
     # What may happen.
 
@@ -160,6 +167,22 @@ class World:
         self.remote.write(self._change())
 
     _step_write_again = _step_write
+
+    def _step_write_long(self) -> str:
+        """Somebody reads the file between the steps of the write, and after it."""
+        write = self.remote.long_writes.current
+        paths = [write.path] if write is not None else self.remote.with_text()
+        if not paths:
+            return "nothing to write to"
+        path = self.random.choice(paths)
+        client = self.clients[len(path) % len(self.clients)]
+        said = self.remote.write_long(path, self.random.randbytes(2))
+        if said == DONE and self.random.random() < 0.5:
+            self.tell(client)
+        if said == BEGUN or self.random.random() < 0.2:
+            client.readers.hold(path)
+        client.readers.look_again(path)
+        return said
 
     def _step_notice(self) -> None:
         self.remote.notice()

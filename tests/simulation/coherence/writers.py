@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from peer.errors import OperationFailed
 from schema.requests import AnyRequest, CloseFile, OpenFile, SetMetadata, SetXattr, WriteFile
-from tests.simulation.coherence.remote import NOBODY, XATTR, Path
+from tests.simulation.coherence.machine import NOBODY, XATTR, Path
 
 if TYPE_CHECKING:
     from tests.simulation.coherence.client import Client
