@@ -6,7 +6,7 @@ The one rule: each answer is checked when it is given, against what the client h
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from peer.errors import OperationFailed
@@ -77,6 +77,8 @@ class _Slow(PerformedFileSystem):
             answer, moment, changed = self._world.remote.ask(request)
             self._client.done[id(request)] = moment, changed
         finally:
+            news, self._client.news = self._client.news, lambda: None
+            news()
             self._world.meanwhile()
         return expect(answer, reply)
 
@@ -89,6 +91,8 @@ class Client:
     ) -> None:
         self.name, self.world, self.born_at = name, world, world.remote.now
         self.done: dict[int, tuple[int, list[Path]]] = {}
+        self.news: Callable[[], None] = lambda: None
+        """What comes before the next answer does."""
         self.coherence = coherence
         self.known = CoherentCache(coherence, MetadataCache(ttl=TTL, entries=entries), lambda: world.now)
         inner = _Slow(world, self)

@@ -134,6 +134,20 @@ class World:
 
     _step_look_again = _step_and_again = _step_look
 
+    def _step_look_late(self) -> str:
+        """What is asked for changes, and the client hears of that before it is answered."""
+        client, path = self.client(), self._path()
+
+        def news() -> None:
+            self.remote.write(self._change_at(path))
+            self.tell(client)
+
+        client.news = news
+        said = self.random.choice((client.look, client.readers.look, lambda path: client.list(path[:-1])))(path)
+        client.news = lambda: None
+        client.look(path)
+        return said
+
     def _step_list(self) -> str:
         return self.client().list(self.random.choice(PATHS[:3]))
 
@@ -234,7 +248,10 @@ class World:
         return self.random.choice(PATHS[1:])
 
     def _change(self) -> NamedChange:
-        path, other = self._path(), self._path()
+        return self._change_at(self._path())
+
+    def _change_at(self, path: Path) -> NamedChange:
+        other = self._path()
         return self.random.choice(
             (
                 CreateDir(path, mode=0o755),
