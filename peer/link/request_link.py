@@ -87,6 +87,7 @@ class RequestLink:
             Lane(self._context, dialing, Registration(instance, lane, software), self._wake) for lane in range(lanes)
         ]
         self._endpoint = dialing.endpoint
+        self._clock = clock
         self._bulk = itertools.count()
         self._stopping = threading.Event()
         self._changed = threading.Condition()
@@ -138,9 +139,9 @@ class RequestLink:
         """As `send`, waiting up to `seconds` for room in the queue of a registered lane."""
         if self.send(lane, destination, header, body):
             return True
-        deadline = clock() + seconds
+        deadline = self._clock() + seconds
         pause = SEND_WAIT
-        while self.registered(lane) and clock() < deadline and not self._stopping.wait(pause):
+        while self.registered(lane) and self._clock() < deadline and not self._stopping.wait(pause):
             if self.send(lane, destination, header, body):
                 return True
             pause = min(2 * pause, LONGEST_SEND_WAIT)
@@ -181,7 +182,7 @@ class RequestLink:
         self._watch()
         upkeep_at = 0.0
         while not self._stopping.is_set():
-            now = clock()
+            now = self._clock()
             if now >= upkeep_at:
                 upkeep_at = now + UPKEEP
                 for lane in self.lanes:
@@ -208,7 +209,7 @@ class RequestLink:
 
     def _wait(self, upkeep_at: float) -> bool:
         """Sleep until there is something to do; True when it is about a connection itself."""
-        now = clock()
+        now = self._clock()
         due = min(lane.registration.next_tick(now) for lane in self.lanes)
         seconds = max(upkeep_at - now, min(due, LONGEST_WAIT), 0.0)
         ready = [descriptor for descriptor, _ in self._poller.poll(1000 * seconds)]
@@ -246,7 +247,7 @@ class RequestLink:
         self._reported = message
 
     def _deliver(self, receiver: Receiver, index: int, address: bytes, header_frame: bytes, body: memoryview) -> None:
-        now = clock()
+        now = self._clock()
         lane = self.lanes[index]
         try:
             sender = decode_address(address)
