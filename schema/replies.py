@@ -80,10 +80,10 @@ class DirectoryPage(ReplyBody, frozen=True, tag=4):
 class OpenedFile(ReplyBody, frozen=True, tag=5):
     """A handle, never 0, good until it is closed or the agent restarts; `data` as `OpenFile.first_bytes` asked.
 
-    `generation` tells a file from a later one that got the same inode number (FS_IOC_GETVERSION of ioctl_iflags(2)); 0
-    where the file system does not say. `now_ns` is the agent's clock before it read `data` and looked at the
-    attributes, in nanoseconds since the epoch: by it their times are old or recent. It is 0 while somebody else has the
-    file open for writing: then nothing is known by them.
+    `generation` tells a file from a later one that got the same inode number (FS_IOC_GETVERSION of ioctl_iflags(2), or
+    made of name_to_handle_at(2)); 0 where the file system does not say. `now_ns` is the agent's clock before it read
+    `data` and looked at the attributes, in nanoseconds since the epoch: by it their times are old or recent. It is 0
+    while somebody else has the file open for writing: then nothing is known by them.
     """
 
     handle: Annotated[int, msgspec.Meta(ge=1)]

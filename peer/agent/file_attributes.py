@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import stat
 import struct
@@ -22,6 +23,8 @@ from schema.requests import TIME_NOW, Caller, SetMetadata
 _NANOSECONDS: Final = 1_000_000_000
 _FS_IOC_GETVERSION: Final = 0x80087601
 _GENERATION: Final = struct.Struct("=i4x")
+_NOT_OFFERED: Final = frozenset({errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EOVERFLOW})
+"""What a file system says that has not what it is asked for."""
 
 
 def self_path(descriptor: int) -> bytes:
@@ -54,15 +57,28 @@ def metadata(descriptor: int) -> FileMetadata:
 
 
 def generation(descriptor: int) -> int:
-    """FS_IOC_GETVERSION of ioctl_iflags(2), on a file opened for reading or writing; 0 where it is not known."""
-    try:
-        answer = fcntl.ioctl(descriptor, _FS_IOC_GETVERSION, bytes(_GENERATION.size))
-    except OSError as error:
-        if error.errno in (errno.ENOTTY, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
-            return 0
-        raise
-    (number,) = _GENERATION.unpack(answer)
+    """What tells a file, opened for reading or writing, from a later one of its inode number; 0 where nothing does.
+
+    FS_IOC_GETVERSION of ioctl_iflags(2); where a file system has none (tmpfs), 64 bits of the hash of its file handle
+    (name_to_handle_at(2)), which must not be valid for another file.
+    """
+    for ask in (_inode_version, _hashed_handle):
+        try:
+            return ask(descriptor)
+        except OSError as error:
+            if error.errno not in _NOT_OFFERED:
+                raise
+    return 0
+
+
+def _inode_version(descriptor: int) -> int:
+    (number,) = _GENERATION.unpack(fcntl.ioctl(descriptor, _FS_IOC_GETVERSION, bytes(_GENERATION.size)))
     return int(number) & 0xFFFFFFFF
+
+
+def _hashed_handle(descriptor: int) -> int:
+    kind, handle = system_calls.name_to_handle_at(descriptor)
+    return int.from_bytes(hashlib.blake2b(b"%d:" % kind + handle, digest_size=8).digest())
 
 
 def change(descriptor: int, wanted: SetMetadata, *, opened: bool) -> FileMetadata:

@@ -28,6 +28,8 @@ KEEP_ID: Final = 0xFFFFFFFF
 _AT_FDCWD: Final = -100
 _AT_EACCESS: Final = 0x200
 _AT_EMPTY_PATH: Final = 0x1000
+_HANDLE_BYTES: Final = 128
+"""MAX_HANDLE_SZ of fcntl.h."""
 _CLONE_FS: Final = 0x200
 _CAPABILITY_VERSION_3: Final = 0x20080522
 
@@ -55,6 +57,10 @@ _syscall_openat2: Final = _blocking["syscall"]  # a function object of its own, 
 _syscall_openat2.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
 _OPEN_HOW: Final = struct.Struct("=QQQ")
 _FLOCK_RECORD: Final = struct.Struct("hhqqi0q")
+
+
+class _FileHandle(ctypes.Structure):
+    _fields_ = (("size", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * _HANDLE_BYTES))
 
 
 class _Timespec(ctypes.Structure):
@@ -102,6 +108,17 @@ def set_lease(descriptor: int, kind: int) -> None:
 def set_signal(descriptor: int, number: int) -> None:
     """F_SETSIG of fcntl(2)."""
     _checked(_quick.fcntl(ctypes.c_int(descriptor), ctypes.c_int(fcntl.F_SETSIG), ctypes.c_int(number)))
+
+
+def name_to_handle_at(descriptor: int) -> tuple[int, bytes]:
+    """The type and the bytes of the file handle of what `descriptor` is open on. EOPNOTSUPP where there are none."""
+    handle, mount_id = _FileHandle(size=_HANDLE_BYTES), ctypes.c_int()
+    _checked(
+        _blocking.name_to_handle_at(
+            ctypes.c_int(descriptor), b"", ctypes.byref(handle), ctypes.byref(mount_id), ctypes.c_int(_AT_EMPTY_PATH)
+        )
+    )
+    return handle.type, bytes(handle.data[: handle.size])
 
 
 def utimensat(path: bytes, atime: tuple[int, int], mtime: tuple[int, int]) -> None:

@@ -22,7 +22,7 @@ from peer.mount.coherent_cache import CoherentCache
 from peer.mount.content_reads import ContentReads
 from peer.mount.effects import Effects, fact_at, made_at, reaching
 from peer.mount.knowledge import Asked
-from peer.mount.listing_pages import ListingPages, page_of, with_attributes
+from peer.mount.listing_pages import ListingPages, as_asked, page_of, with_attributes
 from peer.mount.local_opens import LocalOpens
 from peer.mount.quiet_files import QuietFiles
 from peer.mount.stored_contents import Contents
@@ -142,7 +142,7 @@ class CachedFileSystem(Decorator):
         page = self.inner.list_dir(with_attributes(request), caller)
         read = self._pages.add(request, page, asked)
         self._known.learn_listing(request.path, read.entries, read.as_of, read.asked, whole=read.whole)
-        return page
+        return as_asked(page, request)
 
     def read_symlink(self, request: ReadSymlink, caller: Caller) -> SymlinkTarget:
         """See `FileSystem`."""

@@ -72,6 +72,14 @@ def with_attributes(request: ListDir) -> ListDir:
     return msgspec.structs.replace(request, metadata=True)
 
 
+def as_asked(page: DirectoryPage, request: ListDir) -> DirectoryPage:
+    """The answer to `request`, of what was answered to that `with_attributes`."""
+    if request.metadata:
+        return page
+    entries = tuple(DirectoryEntry(entry.name, entry.inode, entry.type) for entry in page.entries)
+    return msgspec.structs.replace(page, entries=entries)
+
+
 def page_of(known: list[tuple[bytes, bytes]], request: ListDir) -> DirectoryPage:
     """The page that `request` asks for of a listing, of which `known` has one entry more than that, if there is one.
 

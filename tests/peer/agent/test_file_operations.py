@@ -7,6 +7,7 @@ import os
 import resource
 import stat
 import subprocess
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -232,6 +233,18 @@ def test_a_file_whose_first_bytes_cannot_be_read_is_not_left_open(dispatcher, fi
 def test_a_generation_that_nobody_knows_is_zero():
     with open("/proc/self/status", "rb") as file:
         assert file_attributes.generation(file.fileno()) == 0
+
+
+@pytest.mark.parametrize("directory", ["/dev/shm", None], ids=["tmpfs", "disk"])
+def test_a_generation_is_that_of_one_file(directory, tmp_path):
+    """Also where a file system (tmpfs) tells it by file handles only."""
+    found = []
+    for _ in range(2):
+        with tempfile.NamedTemporaryFile(dir=directory or tmp_path) as file:
+            found.append(file_attributes.generation(file.fileno()))
+            assert file_attributes.generation(file.fileno()) == found[-1]
+    assert 0 not in found
+    assert found[0] != found[1]
 
 
 @pytest.mark.parametrize("data_only", [True, False])
