@@ -357,10 +357,9 @@ class CoherentCache:
         if as_of is None:
             # It was looked up after what had been told by then; whether before what was told since, nobody can say, nor
             # whether before another epoch came to be followed.
-            if asked.heard.epoch != self._coherence.moment.epoch:
-                return None
-            same_numbers = self._number_before(asked.heard) != UNKNOWN
-            return None if same_numbers and not allowed(path, asked.heard) else UNKNOWN
+            if asked.heard == self._coherence.moment:
+                return UNKNOWN
+            return UNKNOWN if allowed(path, asked.heard) else None
         return as_of.number if allowed(path, as_of) else None
 
     def _is_of_before(self, metadata: FileMetadata | None, as_of: Moment | None, asked: Asked) -> bool:

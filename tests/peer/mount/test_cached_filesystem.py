@@ -7,7 +7,17 @@ import os
 import pytest
 
 from peer.errors import OperationFailed
-from schema.requests import CreateFile, CreateLink, GetMetadata, ListDir, LockMode, ReadFile, SetMetadata, SetXattr
+from schema.requests import (
+    CreateFile,
+    CreateLink,
+    DeleteFile,
+    GetMetadata,
+    ListDir,
+    LockMode,
+    ReadFile,
+    SetMetadata,
+    SetXattr,
+)
 from tests.conformance.driver import Files, refused
 from tests.peer.mount.laptop import Laptop
 from tests.simulation.coherence.remote import NOBODY
@@ -114,6 +124,19 @@ def test_an_answer_without_a_moment_is_not_kept_if_news_came_meanwhile(laptop, n
         laptop.hear()
     laptop.known.learn(path, before, None, asked)
     assert (laptop.known.metadata(path) is None) == news
+
+
+def test_nor_if_the_feed_was_lost_after_the_news(laptop):
+    path = (b"a",)
+    laptop.remote.write(CreateFile(path, os.O_RDWR, 0o600))
+    laptop.hear()
+    asked, before = laptop.known.asking(), laptop.agent.get_metadata(GetMetadata(path), NOBODY).metadata
+    laptop.remote.write(DeleteFile(path))
+    laptop.hear()
+    laptop.known.lose()
+    laptop.known.learn(path, before, None, asked)
+    known = laptop.known.metadata(path)
+    assert known is None or known.suspect
 
 
 def test_nor_if_news_of_the_file_came_by_another_name(laptop):
