@@ -115,6 +115,11 @@ class Client:
             lost=self.lost,
         )
 
+    def _believes(self, path: Path, inode: int) -> bool:
+        """Whether the kernel knows the attributes of this file at `path`."""
+        value = self.kernel.holds.get(path)
+        return bool(self.known.trust) and value is not None and value[0].inode == inode
+
     def told(self, applied: Applied) -> None:
         """Somebody is woken by the news and asks at once."""
         change = applied.change
@@ -144,11 +149,9 @@ class Client:
     def read(self, handle: int, inode: int) -> Iterator[bytes]:
         """read(2): what the kernel gives by itself, if it does, and what it is given when it asks (O_DIRECT)."""
         path = self.files._handles.path(handle) or NOWHERE
-        believes = path in self.kernel.holds and self.known.trusted
-        if not believes and self.kernel.pages.read(path, inode) is not None:
+        if not self._believes(path, inode) and self.kernel.pages.read(path, inode) is not None:
             self.given(path, self.files.get_metadata(GetMetadata(handle=handle), NOBODY).metadata)
-            believes = path in self.kernel.holds and self.known.trusted
-        page = self.kernel.pages.read(path, inode) if believes else None
+        page = self.kernel.pages.read(path, inode) if self._believes(path, inode) else None
         if page is not None:
             yield page
         asked = self.kernel.pages.ask(path, inode)
