@@ -193,7 +193,8 @@ class MetadataCache(FileDetails):
     def apply(self, number: int, change: Change, now: float) -> None:
         """A change of the feed; in order."""
         if not isinstance(change, Swept):
-            self.several_names(number, pack(change.metadata) or ABSENT)
+            there = change.destination if isinstance(change, Renamed) else change.path
+            self.file_told(number, there, pack(change.metadata) or ABSENT)
         if isinstance(change, Renamed):
             self._rename(number, change, now)
         elif isinstance(change, Changed):

@@ -102,11 +102,18 @@ class Facts:
             self.withdraw_node(each, withdrawal(each.packed, packed))
             self.doubt_node(each, UNKNOWN)
 
-    def several_names(self, number: int, packed: bytes) -> None:
-        """A change of the feed tells of the file that `packed` is. No answer of before is believed, by any name."""
+    def file_told(self, number: int, path: Path, packed: bytes) -> None:
+        """A change of the feed tells of the file at `path`, which `packed` is: news of it by any name that it has here.
+
+        Of one with several names, no answer of before is believed under any of them.
+        """
         if is_linked(packed):
             self.doubt_other_names(packed)
             self.linked.add(number, (((file_key(packed),), False),))
+        elif is_single(packed):
+            other = self.tree.file(file_key(packed))
+            if other is not None and self.as_of_node(other) < number and path_of(other) != path:
+                self.doubt_node(other, UNKNOWN)  # it was renamed, which is about to be told
 
     def was_told_of(self, file: bytes, as_of: int) -> bool:
         """Whether the feed has told since of a file of several names; where it is UNKNOWN since when, no."""

@@ -325,3 +325,13 @@ def test_names_that_are_forgotten_are_looked_for_no_more(cache):
     cache.keep((b"c",), linked(2), UNKNOWN, 0.0)
     assert known(cache, (b"b",)).suspect
     assert cache.tree.unlist_file(file_key(pack(linked(2)))) == [cache.tree.find((b"c",))]
+
+
+def test_a_file_that_the_feed_tells_of_by_another_name_is_doubted_under_the_one_that_is_known(cache):
+    cache.keep(A, file(1), 3, 0.0)
+    cache.apply(4, Changed(A, file(1, size=1)), 0.0)
+    assert not known(cache, A).suspect
+    cache.apply(4, Changed((b"b", b"x"), file(1, size=1)), 0.0)
+    assert not known(cache, A).suspect, "it was seen there later"
+    cache.apply(5, Changed((b"b", b"x"), file(1, size=1)), 0.0)
+    assert known(cache, A).suspect
