@@ -75,7 +75,6 @@ _MAX_WRITE_2: Final = 128 * 1024
 _MAX_BACKGROUND: Final = 64
 _MAX_THREADS: Final = 512
 """Workers of libfuse; each process that waits for a lock keeps one, and the one that gives it back needs one too."""
-_MAX_IDLE_THREADS: Final = 32
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +143,16 @@ if _EXPIRES:
         ctypes.c_int, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int,
     )  # fmt: skip
     _EXPIRE_ONLY: Final = 1  # FUSE_LL_EXPIRE_ONLY; later versions of libfuse know nothing else and take no flags
+
+
+def _keep_thread_state() -> None:
+    """Have Python keep what it makes for a thread of libfuse's when that calls for the first time.
+
+    It would make and drop it for each call (PyGILState_Ensure), which takes as long as a short callback does. Where
+    libfuse ends threads that are idle, what is kept of them would stay for good.
+    """
+    if LIBFUSE >= (3, 12):  # it ends none: see `max_idle_threads`
+        ctypes.pythonapi.PyGILState_Ensure()
 
 
 def number_of(failure: BaseException) -> int:
@@ -300,10 +309,12 @@ class _Mount(Translation, _module.FUSE):  # type: ignore[misc,name-defined]  # t
                 "negative_timeout": 0,
             }
         elif LIBFUSE >= (3, 12):
-            keywords |= {"max_threads": _MAX_THREADS, "max_idle_threads": _MAX_IDLE_THREADS}
+            keywords |= {"max_threads": _MAX_THREADS, "max_idle_threads": _MAX_THREADS}
         return keywords
 
     def _wrapper(self, function: Callable[..., int | None], *arguments: Any) -> int:
+        if not hasattr(_thread, "answering"):
+            _keep_thread_state()
         _thread.answering = True
         try:
             return function(*arguments) or 0
