@@ -138,8 +138,9 @@ class Client:
     def lost(self) -> None:
         """All that the kernel holds expires; what is read of open files is asked for again."""
         self.kernel.forget_everything()
-        for handle in self.readers.handles:
-            self.kernel.pages.forget(self.files._handles.path(handle) or NOWHERE)
+        for path in self.kernel.pages.paths():
+            if self.files._handles.at(path):
+                self.kernel.pages.forget(path)
 
     def opened(self, path: Path, opened: OpenedFile) -> None:
         """The kernel keeps the pages of a file, or does not."""

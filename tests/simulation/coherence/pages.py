@@ -51,6 +51,10 @@ class Pages:
         if asked is not None and self._pages.get(path) is asked:
             asked.data = data
 
+    def paths(self) -> list[Path]:
+        """Those of which it holds something, or has asked for it."""
+        return list(self._pages)
+
     def forget(self, path: Path) -> None:
         """They are dropped."""
         self._pages.pop(path, None)

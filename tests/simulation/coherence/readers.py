@@ -36,11 +36,6 @@ class Readers:
         self._client = client
         self._open: list[_Open] = []
 
-    @property
-    def handles(self) -> list[int]:
-        """Those that are kept open."""
-        return [opened.handle for opened in self._open]
-
     def look(self, path: Path) -> str:
         """open, read, close."""
         opened = self._opened(path)
