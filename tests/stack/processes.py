@@ -74,8 +74,11 @@ class Program:
         return self._process.wait(seconds)
 
     def signal(self, number: signal.Signals) -> None:
+        """Send it a signal. After SIGSTOP no thread of it does anything any more."""
         assert self._process is not None
         self._process.send_signal(number)
+        if number is signal.SIGSTOP:
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def kill(self) -> None:
         """SIGKILL, and wait for it."""
