@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from peer.errors import OperationFailed, PeerError
+from peer.mount import fuse_capabilities
 from peer.mount.fuse_structures import Connection2, Context, RecordLockStructure
 from peer.mount.fuse_translation import Callbacks, RecordLock, Translation
 from schema.failure_codes import errno_of
@@ -55,24 +56,8 @@ LIBFUSE: Final[tuple[int, int]] = divmod(_version, 10) if _version < 100 else di
 _THREE: Final = LIBFUSE[0] >= 3
 _IS_MFUSEPY: Final = hasattr(_module, "fuse_version_major")
 
-# Capability bits of struct fuse_conn_info (fuse_common.h); the lower ones are the same in libfuse 2.
-_CAP_ATOMIC_O_TRUNC: Final = 1 << 3
-_CAP_EXPORT_SUPPORT: Final = 1 << 4
-_CAP_BIG_WRITES_2: Final = 1 << 5
-_CAP_DONT_MASK: Final = 1 << 6
-_CAP_SPLICE_READ: Final = 1 << 9
-_CAP_AUTO_INVAL_DATA: Final = 1 << 12
-_CAP_READDIRPLUS_AUTO: Final = 1 << 14
-_CAP_WRITEBACK_CACHE: Final = 1 << 16
-_CAP_PARALLEL_DIROPS: Final = 1 << 18
-_CAP_POSIX_ACL: Final = 1 << 19
-_CAP_HANDLE_KILLPRIV: Final = 1 << 20
-
 _ENDED_BY_SIGNAL: Final = 8
 """What libfuse 3 answers for an end by signal, and for an error of its loop as well."""
-_MAX_WRITE_2: Final = 128 * 1024
-"""What the buffers of libfuse 2 hold."""
-_MAX_BACKGROUND: Final = 64
 _MAX_THREADS: Final = 512
 """Workers of libfuse; each process that waits for a lock keeps one, and the one that gives it back needs one too."""
 
@@ -324,7 +309,7 @@ class _Mount(Translation, _module.FUSE):  # type: ignore[misc,name-defined]  # t
             _thread.answering = False
 
     def init_fuse_3(self, connection: Any, config: Any) -> None:
-        self._configure_connection(connection.contents)
+        fuse_capabilities.configure(connection.contents, three=_THREE, posix_acl=self._options.posix_acl)
         settings, options = config.contents, self._options
         settings.use_ino = 1
         settings.hard_remove = 1
@@ -339,31 +324,8 @@ class _Mount(Translation, _module.FUSE):  # type: ignore[misc,name-defined]  # t
         self._started(settings)
 
     def init_fuse_2(self, connection: Any) -> None:
-        self._configure_connection(connection.contents)
+        fuse_capabilities.configure(connection.contents, three=_THREE, posix_acl=self._options.posix_acl)
         self._started(None)
-
-    def _configure_connection(self, connection: Any) -> None:
-        wanted = _CAP_ATOMIC_O_TRUNC | _CAP_EXPORT_SUPPORT | _CAP_DONT_MASK
-        if _THREE:
-            wanted |= _CAP_AUTO_INVAL_DATA | _CAP_PARALLEL_DIROPS | _CAP_HANDLE_KILLPRIV
-            if self._options.posix_acl:
-                wanted |= _CAP_POSIX_ACL
-        else:
-            wanted |= _CAP_BIG_WRITES_2
-        # Written data comes by a copy into our buffer anyway; splicing it through a pipe first is one copy more.
-        unwanted = _CAP_WRITEBACK_CACHE | _CAP_SPLICE_READ
-        if _THREE:
-            # By itself the kernel asks for attributes with the first names of a directory only, unless somebody looks
-            # at files before he has read them all; who looks then, asks for each: that takes four times as long.
-            unwanted |= _CAP_READDIRPLUS_AUTO
-        connection.want = (connection.want | (wanted & connection.capable)) & ~unwanted
-        connection.max_write = MAX_DATA if _THREE else _MAX_WRITE_2
-        connection.max_background = _MAX_BACKGROUND
-        connection.congestion_threshold = _MAX_BACKGROUND * 3 // 4
-        # The kernel takes the lesser of this and of its own setting: see `kernel_read_ahead`.
-        connection.max_readahead = MAX_DATA
-        if _THREE:
-            connection.max_read = MAX_DATA
 
 
 class _FusepyMount(_Mount):

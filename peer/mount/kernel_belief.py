@@ -68,6 +68,7 @@ class Kernel(Protocol):
     def forget_attributes_in(self, directory: Path, names: Sequence[bytes]) -> None: ...
     def forget_names_in(self, directory: Path, names: Sequence[bytes]) -> bool: ...
     def open_paths(self) -> list[Path]: ...
+    def touched(self, path: Path) -> None: ...
 
 
 class Vouching(Protocol):
@@ -173,6 +174,8 @@ class KernelBelief:
 
     def own(self, path: Path) -> None:
         """Something is done to `path` through this mount, or was just now."""
+        if self._kernel is not None:
+            self._kernel.touched(path)
         with self._lock:
             self._note_own(path, self._own.get(path, (0.0, None))[1])
 

@@ -28,6 +28,7 @@ from peer.mount.node_ids import NodeIds
 from peer.mount.notification_lane import NotificationLane
 from peer.mount.path_table import PathTable
 from peer.mount.shown_versions import ShownVersions
+from peer.mount.touched_directories import TouchedDirectories
 from peer.mount.withdrawals import NAMES, Withdrawal
 from schema.attributes import FileMetadata
 from schema.paths import RelativePath
@@ -80,6 +81,7 @@ class KernelCache:
         self._aliases = Aliases()
         self._shown = ShownVersions()
         self._listings = HeldListings(time.monotonic)
+        self._touched = TouchedDirectories(time.monotonic)
         self._lock = threading.Lock()
         self._waiting: dict[RelativePath, Withdrawal] = {}
         self._names = [NotificationLane(f"kernel-names-{number}", _CAPACITY) for number in range(_NAME_LANES)]
@@ -111,6 +113,14 @@ class KernelCache:
         """A directory was listed, and the kernel is about to hear of it."""
         if self._answers is not None:
             self._answers.settle()
+
+    def touched(self, path: RelativePath) -> None:
+        """See `TouchedDirectories.touched`."""
+        self._touched.touched(path)
+
+    def touched_since(self, directory: RelativePath, moment: float) -> bool:
+        """See `TouchedDirectories.since`."""
+        return self._touched.since(directory, moment)
 
     def gave_listing(self, directory: RelativePath, began: float) -> None:
         """See `HeldListings.gave`."""

@@ -62,7 +62,13 @@ class Operations(AttributeOperations, NameOperations):
         self._ended, self._closing = ended, closing
         self._writable: set[int] = set()
         self._pages = KeptPages()
-        self._directories = DirectoryHandles(self._list_page, self._inode_of, self._view, self._open_directories)
+        self._directories = DirectoryHandles(
+            self._list_page,
+            self._inode_of,
+            self._view,
+            self._open_directories,
+            self._kernel.touched_since,
+        )
         self._locks = Locks(self._filesystem, self._edge.interrupted, self._revalidate)
 
     # Open files.

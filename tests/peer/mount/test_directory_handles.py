@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from peer.mount.directory_handles import DirectoryHandles
 from peer.mount.identity_map import PreservedIdentity
 from peer.mount.local_view import LocalView
 from peer.mount.path_table import PathTable
+from peer.mount.touched_directories import TouchedDirectories
 from schema.replies import DirectoryEntry, DirectoryPage
 from tests.peer.mount.samples import metadata
 
@@ -27,9 +30,9 @@ class Agent:
         return DirectoryPage(entries, complete=not names or names[-1] == self.names[-1])
 
 
-def handles_on(agent, paths=None):
+def handles_on(agent, paths=None, **touched):
     view = LocalView(PreservedIdentity(), root_volume=5)
-    return DirectoryHandles(agent.list_page, lambda path: 1000 + len(path), view, paths or PathTable())
+    return DirectoryHandles(agent.list_page, lambda path: 1000 + len(path), view, paths or PathTable(), **touched)
 
 
 def everything(handles, handle, offset=0):
@@ -182,3 +185,76 @@ def test_a_directory_is_not_given_while_more_may_come():
         if entry is not None:
             handles.gave(handle, shown.next_offset)
     assert handles.given_since(handle) is None
+
+
+class Touched:
+    """Says that something was done when it is told to; what it was asked about."""
+
+    def __init__(self):
+        self.at = -1.0
+        self.asked = set()
+
+    def __call__(self, path, moment):
+        self.asked.add(path)
+        return self.at >= moment
+
+
+def with_attributes(handles, handle, offset=0):
+    return [shown.name for shown, entry in handles.read(handle, offset) if entry is not None and shown.metadata]
+
+
+def test_what_was_listed_before_something_was_done_is_listed_again_before_it_is_read():
+    agent, touched = Agent([b"a", b"goes"]), Touched()
+    handles = handles_on(agent, touched=touched)
+    handle = handles.open(HOME)
+    agent.names.remove(b"goes")
+    touched.at = time.monotonic()
+    assert with_attributes(handles, handle) == [b"a"]
+    assert touched.asked == {HOME}
+    assert len(agent.asked) == 2
+
+
+def test_what_was_listed_just_now_is_not_asked_for_again():
+    agent = Agent([b"a", b"b"])
+    handles = handles_on(agent, touched=Touched())
+    assert with_attributes(handles, handles.open(HOME)) == [b"a", b"b"]
+    assert len(agent.asked) == 1
+
+
+def test_what_was_listed_long_ago_is_listed_again_before_it_is_read(monkeypatch):
+    agent = Agent([b"a"])
+    handles = handles_on(agent)
+    handle = handles.open(HOME)
+    monkeypatch.setattr("peer.mount.directory_handles._FRESH_SECONDS", -1.0)
+    assert not with_attributes(handles, handle)  # nor is the second one of now
+    assert len(agent.asked) == 2
+
+
+def test_once_something_is_done_the_rest_comes_by_name_only():
+    agent, touched = Agent(many(5)), Touched()
+    handles = handles_on(agent, touched=touched)
+    reading = handles.read(handles.open(HOME), 0)
+    seen = [next(reading)[1] for _ in range(4)]  # the dots, and two names
+    assert all(entry.metadata for entry in seen[2:])
+    touched.at = time.monotonic()
+    assert [entry for _, entry in reading] == [None] * 3
+
+
+def test_directories_are_touched_by_what_is_done_in_them():
+    now = 10.0
+    touched = TouchedDirectories(lambda: now)
+    touched.touched((*HOME, b"a"))
+    assert touched.since(HOME, 10.0)
+    assert not touched.since(HOME, 10.1)
+    assert not touched.since((b"home",), 0.0)
+
+
+def test_what_is_not_remembered_was_touched_as_late_as_what_was_forgotten(monkeypatch):
+    monkeypatch.setattr("peer.mount.touched_directories._CAPACITY", 1)
+    times = iter((10.0, 20.0))
+    touched = TouchedDirectories(lambda: next(times))
+    touched.touched((b"one", b"a"))
+    touched.touched((b"two", b"a"))
+    assert touched.since((b"one",), 10.0)
+    assert not touched.since((b"one",), 11.0)
+    assert touched.since((b"two",), 20.0)
