@@ -92,6 +92,6 @@ def test_it_runs_until_it_is_told_to_stop(configuration: Path, number: signal.Si
             with urllib.request.urlopen(f"http://{address}/health", timeout=10) as answer:
                 assert json.load(answer)["status"] == "ok"
             process.send_signal(number)
-            assert process.wait(20) == 0
+            assert process.wait(5) == 0
         finally:
             process.kill()

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-PATIENCE: Final = 30.0
-"""Seconds for a mount to come up, or to go, on a machine that has other things to do."""
+PATIENCE: Final = 15.0
+"""Seconds for a mount to come up, or to go."""
 DEVICE: Final = Path("/dev/fuse")
 READY: Final = "the mount is up"
 """What the server logs."""

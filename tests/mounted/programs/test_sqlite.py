@@ -9,11 +9,10 @@ from contextlib import closing
 
 import pytest
 
-pytestmark = pytest.mark.timeout(120)
 ROWS = 25
 WRITER = f"""
 import sqlite3, sys
-base = sqlite3.connect(sys.argv[1], timeout=100, isolation_level=None)
+base = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range({ROWS}):
@@ -44,16 +43,16 @@ def write_at_once(databases):
             writer.stdin.write("go\n")
             writer.stdin.flush()
         for writer in writers:
-            said, _ = writer.communicate(timeout=100)
+            said, _ = writer.communicate(timeout=50)
             assert writer.returncode == 0, said
     finally:
         for writer in writers:
             writer.kill()
-            writer.communicate(timeout=20)
+            writer.communicate(timeout=10)
 
 
 def check(path, writers):
-    with closing(sqlite3.connect(path, timeout=20)) as base:
+    with closing(sqlite3.connect(path, timeout=10)) as base:
         assert base.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert base.execute("SELECT writer, count(*) FROM rows GROUP BY writer ORDER BY writer").fetchall() == [
             (str(writer), ROWS) for writer in range(writers)
@@ -65,7 +64,7 @@ def check(path, writers):
 
 
 def make(path, journal):
-    with closing(sqlite3.connect(path, timeout=20)) as base:
+    with closing(sqlite3.connect(path, timeout=10)) as base:
         assert base.execute(f"PRAGMA journal_mode={journal}").fetchone() == (journal,)
         base.execute("CREATE TABLE rows (writer TEXT, seen INTEGER, filler TEXT)")
         base.commit()

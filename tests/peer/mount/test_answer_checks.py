@@ -72,7 +72,9 @@ GOOD: list[tuple[AnyRequest, AnyReply]] = [
 BAD: list[tuple[AnyRequest, AnyReply, str]] = [
     (LIST, page(b"c", b"d", b"e"), "more than the 2"),
     (LIST, page(complete=False), "none of it"),
+    (LIST, page(b"."), "no file"),
     (LIST, page(b".."), "no file"),
+    (LIST, page(b"x" * 256), "no file"),
     (LIST, page(b"c/d"), "no file"),
     (LIST, page(b"c\0"), "no file"),
     (LIST, page(b"b"), "order"),

@@ -162,7 +162,7 @@ def _settle(export: Path, mounts: dict[str, Path], allowed: str | None) -> list[
         return not differences
 
     try:
-        until("the mounts show what the export has", equal)
+        until("the mounts show what the export has", equal, 5.0)
     except AssertionError:
         return differences
     hidden = (name for name in os.listdir(export) if name.startswith("."))
